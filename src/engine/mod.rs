@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use self::channels::RunChannels;
 use self::context::{RealWorld, RunContext, RunSharing};
+use self::reader::LaterInput;
 use self::worker::Worker;
 use crate::auth::Tokens;
 use crate::error::Error;
@@ -22,7 +23,7 @@ use crate::quota_store;
 use crate::record::Record;
 use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
-use crate::sink::IntentWriter;
+use crate::sink::{IntentWriter, LaterRows};
 use crate::source::Rows;
 use crate::tally::{Counts, Tally};
 
@@ -149,10 +150,10 @@ impl Run {
         share_limits(&self.context)?;
         let writer = plan.output.create(&plan.columns, &plan.identity)?;
         let prepared = summary::tally_earlier(plan).and_then(|it| {
-            self.start_page_log()?;
-            Ok((it, self.intents()?))
+            let later = self.start_page_log()?;
+            Ok((it, later, self.intents()?))
         });
-        let (earlier, intents) = match prepared {
+        let (earlier, later, intents) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 writer::give_up(writer)?;
@@ -160,7 +161,9 @@ impl Run {
             }
         };
         let RunChannels { to_workers, stages, to_writer, records } = RunChannels::new(plan);
-        let progress = reader::start(rows, to_workers, self.context.clone());
+        let to_later = stages.iter().map(|stage| stage.next.clone()).collect();
+        let later = LaterInput { rows: later, to_stages: to_later };
+        let progress = reader::start(rows, later, to_workers, self.context.clone());
         writer::start_ticker(&to_writer, self.shutdown(), plan.workers.shutdown_grace);
         let workers: Vec<JoinHandle<Duration>> = (0..plan.workers.count)
             .filter_map(|index| {
@@ -218,14 +221,18 @@ impl Run {
         self.plan().output.intents(failed)
     }
 
-    /// Starts the log of pages, if the plan has lists of items.
-    fn start_page_log(&self) -> Result<(), Error> {
-        if self.plan().stages.iter().any(|stage| stage.has_items() && stage.pages.is_some())
-            && let Some(log) = self.plan().output.page_log()?
-        {
-            self.context.page_log.get_or_init(|| log);
+    /// Starts the log of pages, if the plan has lists of items or several stages. Gives the rows
+    /// that a run before has left for a later stage.
+    fn start_page_log(&self) -> Result<Option<LaterRows>, Error> {
+        let plan = self.plan();
+        let has_lists = plan.stages.iter().any(|stage| stage.has_items() && stage.pages.is_some());
+        if !has_lists && plan.stages.len() == 1 {
+            return Ok(None);
         }
-        Ok(())
+        let Some(log) = plan.output.page_log()? else {
+            return Ok(None);
+        };
+        plan.output.later_rows(self.context.page_log.get_or_init(|| log)).map(Some)
     }
 
     fn end_page_log(&self) {

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::plan::Plan;
 use crate::row::Row;
 use crate::shutdown::ShutdownReason;
-use crate::sink::{CompletedRows, KeyCheck};
+use crate::sink::{CompletedRows, KeyCheck, LaterRows};
 use crate::source::Rows;
 use crate::threads;
 
@@ -46,15 +46,29 @@ impl ReaderProgress {
 /// Pause of the reader when it is ahead: much less than the waiting rows last.
 const REST: Duration = Duration::from_millis(2);
 
+/// The rows that begin at a later stage, and the ways to the stages after each.
+#[derive(Default)]
+pub struct LaterInput {
+    pub rows: Option<LaterRows>,
+    pub to_stages: Vec<Option<Sender<Row>>>,
+}
+
 /// Starts the thread, or asks the run to stop. The thread is not joined: it may hang in a
 /// read that never ends, which must not keep a run from ending.
-pub fn start(rows: Rows, to_workers: Sender<Row>, context: Arc<RunContext>) -> ReaderProgress {
+pub fn start(
+    rows: Rows,
+    later: LaterInput,
+    to_workers: Sender<Row>,
+    context: Arc<RunContext>,
+) -> ReaderProgress {
     let progress = ReaderProgress::default();
     let of_reader = progress.clone();
     let shutdown = context.shutdown.clone();
     let started = threads::spawn(move || {
         caught(&context.shutdown, "the reader of the input", || {
-            read(rows, &to_workers, &context, &of_reader);
+            if read_later(later, &context, &of_reader).is_some() {
+                read(rows, &to_workers, &context, &of_reader);
+            }
         });
     });
     if let Err(error) = started {
@@ -63,9 +77,29 @@ pub fn start(rows: Rows, to_workers: Sender<Row>, context: Arc<RunContext>) -> R
     progress
 }
 
+/// Hands the rows of later stages over; none if no worker wants more.
+fn read_later(later: LaterInput, context: &RunContext, progress: &ReaderProgress) -> Option<()> {
+    for row in later.rows.into_iter().flatten() {
+        let row = match row {
+            Ok(row) => row,
+            Err(error) => {
+                let why = format!("the log of pages cannot be read: {error}");
+                context.shutdown.request(ShutdownReason::Error(why));
+                return None;
+            }
+        };
+        let before = row.stage.checked_sub(1)?;
+        let to_stage = later.to_stages.get(before)?.as_ref()?;
+        progress.one_more();
+        hand_over(row.row(), to_stage)?;
+    }
+    Some(())
+}
+
 /// Hands rows over until none is left, or no worker wants more.
 fn read(rows: Rows, to_workers: &Sender<Row>, context: &RunContext, progress: &ReaderProgress) {
-    for row in NewRows::new(rows, context, progress) {
+    let rows = NewRows { skips_later: true, ..NewRows::new(rows, context, progress) };
+    for row in rows {
         if hand_over(row, to_workers).is_none() || context.shutdown.is_requested() {
             return;
         }
@@ -93,6 +127,8 @@ struct NewRows<'a> {
     keys: Option<KeyCheck>,
     /// The rows that have a record already, if any do.
     done: Option<&'a CompletedRows>,
+    /// Whether rows of which all is asked for at later stages are left out.
+    skips_later: bool,
     /// Number of rows that the input has had so far.
     read: u64,
 }
@@ -134,6 +170,7 @@ impl NewRows<'_> {
             progress,
             keys: plan.output.keys().filter(|_| plan.survey.rows.is_none()),
             done: Some(plan.output.done()).filter(|done| !done.is_empty()),
+            skips_later: false,
             read: 0,
         }
     }
@@ -146,7 +183,9 @@ impl NewRows<'_> {
             let taken = keys.take(&row, &plan.source.name());
             taken.map_err(Error::stopped)?;
         }
-        if self.done.is_some_and(|done| done.has(&row)) {
+        if self.done.is_some_and(|done| done.has(&row))
+            || (self.skips_later && plan.output.begins_later(&row))
+        {
             return Ok(None);
         }
         if self.keys.is_some() {

@@ -227,10 +227,13 @@ impl RowExecutor {
         trace: AttemptTrace,
         outcome: Result<Vec<Value>, Failure>,
     ) -> Record {
+        let is_failure = outcome.as_ref().is_err_and(|it| it.kind != FailureKind::Missing);
+        if is_failure && self.requests.stage_index > 0 {
+            self.note_failed(&row);
+        }
         for name in self.stage().renderer.omitted_fields() {
             row.fields.shift_remove(*name);
         }
-        let is_failure = outcome.as_ref().is_err_and(|it| it.kind != FailureKind::Missing);
         Record {
             row,
             body: trace.said.filter(|_| is_failure).map(String::from),

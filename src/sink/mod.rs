@@ -12,12 +12,14 @@
 //!   directory of Parquet files
 //! - `intents`: requests that were sent and may have been done, for those that must not
 //!   be sent twice
-//! - `page_log`: the pages at which unfinished lists can go on
+//! - `page_log`: the pages at which unfinished lists can go on; `later_rows`: the rows that
+//!   failed in a later stage
 //! - `sidecar`: the small file beside the results: their identity, their lock, and the
 //!   use of the limits
 
 mod intents;
 mod journal;
+mod later_rows;
 mod output;
 mod page_log;
 mod parts;
@@ -37,6 +39,7 @@ pub(crate) mod samples;
 pub use crate::format::{Columns, KeepBody, RESERVED};
 pub use intents::{Intent, IntentLog, IntentWriter, LogClosed};
 pub use journal::SinkError;
+pub use later_rows::{LaterRow, LaterRows};
 pub use output::{DiskRoom, Output};
 pub use page_log::{PageLog, PageStart};
 pub use product::unfinished;

@@ -1,18 +1,19 @@
 //! The log of pages, `FILE.pages`: the address of each page of an unfinished list, and the
-//! number of its first item.
+//! number of its first item; and the rows that failed in a later stage ([`LaterRow`]).
 //!
 //! It is a hint. The journal alone says which items are there: a row goes on at a page only if
 //! the journal has all items before it, and without the log a row begins at its first page.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::later_rows::{LaterRow, RowParts};
 use super::resume::completed::Unfinished;
 use crate::fs::beside;
 use crate::pages::PageAddress;
@@ -42,20 +43,18 @@ struct PageLine {
 #[derive(Debug)]
 pub struct PageLog {
     path: PathBuf,
+    /// The length of the lines of later stages that it began with.
+    later_bytes: u64,
     /// The open file; none before its first line.
     file: Mutex<Option<File>>,
-    /// Whether a row ended at a page that failed, from which `--retry-failed` goes on.
+    /// Whether `--retry-failed` needs it: a row ended at a page that failed, or in a later stage.
     is_needed: AtomicBool,
 }
 
 /// The latest page of each unfinished row before which no item is missing, by the row.
 pub(super) fn read(results: &Path, unfinished: &Unfinished) -> io::Result<HashMap<u64, PageStart>> {
     let mut starts: HashMap<u64, PageStart> = HashMap::new();
-    let file = match File::open(path(results)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(starts),
-        file => file?,
-    };
-    for line in BufReader::new(file).split(b'\n') {
+    for line in lines(results)? {
         // A torn line is the last one of a run that was killed.
         let Ok(PageLine { row, start }) = serde_json::from_slice(&line?) else {
             continue;
@@ -70,6 +69,21 @@ pub(super) fn read(results: &Path, unfinished: &Unfinished) -> io::Result<HashMa
     Ok(starts)
 }
 
+/// The rows that failed in a later stage.
+pub(super) fn later_rows(results: &Path) -> io::Result<impl Iterator<Item = io::Result<LaterRow>>> {
+    let rows = lines(results)?.map(|line| line.map(|line| LaterRow::of_line(&line)));
+    Ok(rows.filter_map(Result::transpose))
+}
+
+/// The lines of a log, if there is one.
+fn lines(results: &Path) -> io::Result<impl Iterator<Item = io::Result<Vec<u8>>>> {
+    let file = match File::open(path(results)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        file => Some(file?),
+    };
+    Ok(file.into_iter().flat_map(|file| BufReader::new(file).split(b'\n')))
+}
+
 /// Removes a log, if there is one.
 pub(super) fn remove(results: &Path) -> io::Result<()> {
     match fs::remove_file(path(results)) {
@@ -78,28 +92,69 @@ pub(super) fn remove(results: &Path) -> io::Result<()> {
     }
 }
 
-fn path(results: &Path) -> PathBuf {
+pub(super) fn path(results: &Path) -> PathBuf {
     beside(results, ".pages")
 }
 
 impl PageLog {
-    /// A log of these pages alone.
-    pub(super) fn start(results: &Path, starts: &HashMap<u64, PageStart>) -> io::Result<PageLog> {
+    /// A log of these pages alone, after those rows of later stages of the log so far that are
+    /// to stay.
+    pub(super) fn start(
+        results: &Path,
+        starts: &HashMap<u64, PageStart>,
+        mut stays: impl FnMut(&LaterRow) -> bool,
+    ) -> io::Result<PageLog> {
         let path = path(results);
-        if starts.is_empty() {
+        let has_none = starts.is_empty() && !path.try_exists()?;
+        if has_none {
+            let is_needed = AtomicBool::new(false);
+            return Ok(PageLog { path, later_bytes: 0, file: Mutex::default(), is_needed });
+        }
+        let new = beside(&path, ".new");
+        let mut later_bytes = 0;
+        let mut seen = RowParts::default();
+        let mut file = BufWriter::new(File::create(&new)?);
+        for later in later_rows(results)? {
+            let later = later?;
+            let (row, item, _) = later.place();
+            if stays(&later) && seen.insert(row, item) {
+                let line = json_line(&later);
+                later_bytes += line.len() as u64;
+                file.write_all(&line)?;
+            }
+        }
+        for (row, start) in starts {
+            file.write_all(&page_line(*row, start.clone()))?;
+        }
+        file.into_inner()?;
+        if starts.is_empty() && later_bytes == 0 {
+            fs::remove_file(&new)?;
             remove(results)?;
         } else {
-            let lines = starts.iter().map(|(row, start)| line(*row, start.clone()));
-            let new = beside(&path, ".new");
-            fs::write(&new, lines.collect::<Vec<_>>().concat())?;
             fs::rename(&new, &path)?;
         }
-        Ok(PageLog { path, file: Mutex::default(), is_needed: AtomicBool::new(false) })
+        let is_needed = AtomicBool::new(false);
+        Ok(PageLog { path, later_bytes, file: Mutex::default(), is_needed })
+    }
+
+    /// The length of the lines of later stages that the log began with.
+    pub(super) fn later_bytes(&self) -> u64 {
+        self.later_bytes
     }
 
     /// Notes a page of this row. A page that can't be noted is requested once more after a
     /// crash, which is no reason to end the run.
     pub fn note(&self, row: u64, start: PageStart) {
+        self.append(&page_line(row, start));
+    }
+
+    /// Notes a row that failed in a later stage, and keeps the log for `--retry-failed`.
+    pub fn note_failed(&self, row: &LaterRow) {
+        self.append(&json_line(row));
+        self.keep();
+    }
+
+    fn append(&self, line: &[u8]) {
         let Ok(mut file) = self.file.lock() else {
             return;
         };
@@ -107,13 +162,13 @@ impl PageLog {
             *file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
         }
         if let Some(open) = &mut *file
-            && open.write_all(&line(row, start)).is_err()
+            && open.write_all(line).is_err()
         {
             *file = None;
         }
     }
 
-    /// Keeps the log after the run: a row ended at a page that failed.
+    /// Keeps the log after the run: `--retry-failed` needs it.
     pub fn keep(&self) {
         self.is_needed.store(true, Ordering::Relaxed);
     }
@@ -133,9 +188,13 @@ impl PageLog {
     }
 }
 
-fn line(row: u64, start: PageStart) -> Vec<u8> {
+fn page_line(row: u64, start: PageStart) -> Vec<u8> {
+    json_line(&PageLine { row, start })
+}
+
+fn json_line(line: &impl Serialize) -> Vec<u8> {
     // Numbers and texts can always be written.
-    let mut line = serde_json::to_vec(&PageLine { row, start }).unwrap_or_default();
+    let mut line = serde_json::to_vec(line).unwrap_or_default();
     line.push(b'\n');
     line
 }
@@ -162,7 +221,7 @@ mod tests {
     fn a_list_goes_on_at_the_last_page_before_which_nothing_is_missing() {
         let directory = tempfile::tempdir().unwrap();
         let results = directory.path().join("out.jsonl");
-        let log = PageLog::start(&results, &HashMap::new()).unwrap();
+        let log = PageLog::start(&results, &HashMap::new(), |_| true).unwrap();
         let url = PageAddress::Url("http://h/?p=2".into());
         for (row, start) in [
             (0, start(1, 2)),
@@ -180,7 +239,7 @@ mod tests {
         assert_eq!(starts.len(), 2);
         assert_eq!((&starts[&0], &starts[&7].address), (&start(1, 2), &url));
         // The next run keeps these alone, and the last one nothing.
-        let log = PageLog::start(&results, &starts).unwrap();
+        let log = PageLog::start(&results, &starts, |_| true).unwrap();
         assert_eq!(read(&results, &rows).unwrap(), starts);
         log.end(false).unwrap();
         assert!(path(&results).exists());

@@ -7,6 +7,7 @@ use throng_mock::{Judgement, Mock, Settings};
 
 use crate::forms::converted;
 use crate::harness::{Ended, Place, Throng, mock, records, run, until};
+use crate::recorder::{Came, Recorder, answer, json as json_answer};
 
 /// Number of requests in flight at a time, in each step.
 const IN_FLIGHT: u64 = 8;
@@ -219,4 +220,145 @@ fn a_list_that_is_not_whole_is_not_dropped_for_a_changed_job() {
     }
     changed().flags("--resume=changed").exits(0);
     assert_each_item_once(&place.records("out.jsonl"), 20);
+}
+
+/// A list of 50 items on 5 pages, and a detail for each; what fails is told by the header
+/// `x-fails`: numbers of details, and of pages with a `p`.
+fn failing() -> Recorder {
+    Recorder::answering(|came| {
+        let path = came.line.split(' ').nth(1).unwrap();
+        let fails = came.header("x-fails").unwrap_or("").split(' ');
+        let is_among = |what: &str| fails.clone().any(|it| it == what);
+        if let Some(id) = path.strip_prefix("/detail/") {
+            if is_among(id) {
+                return answer("404 Not Found", &[], "gone");
+            }
+            return json_answer(&format!("{{\"price\": {id}.5}}"));
+        }
+        let page: u32 = path.rsplit_once("page=").map_or(0, |(_, page)| page.parse().unwrap());
+        if is_among(&format!("p{page}")) {
+            return answer("404 Not Found", &[], "gone");
+        }
+        let items: Vec<String> =
+            (page * 10..page * 10 + 10).map(|id| format!("{{\"id\": {id}}}")).collect();
+        let next = if page < 4 { format!("\"?page={}\"", page + 1) } else { "null".to_owned() };
+        json_answer(&format!("{{\"items\": [{}], \"next\": {next}}}", items.join(",")))
+    })
+}
+
+/// Asks for the list, or goes on, while this fails. Gives the paths that were asked for.
+fn ask_while_failing(
+    place: &Place,
+    server: &Recorder,
+    output: &str,
+    flags: &str,
+    fails: &str,
+    code: i32,
+) -> Vec<String> {
+    let url = server.url();
+    let job = place.file(
+        "job.toml",
+        &format!(
+            "[input]\nlist = [{{shop = \"north\"}}]\n[request]\nurl = \"{url}/list\"\n\
+             headers = {{x-fails = \"{{{{ env.FAILS }}}}\"}}\n\
+             [items]\neach = \".items[]\"\n[pages]\nnext = \".next\"\n[extract]\nid = \".id\"\n\
+             [retry]\nbrake = false\n[workers]\ncount = 1\n\
+             [[step]]\n[step.request]\nurl = \"{url}/detail/{{{{ id }}}}\"\n\
+             headers = {{x-fails = \"{{{{ env.FAILS }}}}\"}}\n[step.extract]\nprice = \".price\"\n"
+        ),
+    );
+    server.forget();
+    go(&job, &place.path(output)).flags(flags).env("FAILS", fails).exits(code);
+    let path = |came: &Came| came.line.split(' ').nth(1).unwrap().to_owned();
+    let mut paths: Vec<String> = server.came().iter().map(path).collect();
+    paths.sort_unstable();
+    paths
+}
+
+#[track_caller]
+fn assert_all_are_there(place: &Place, output: &str) {
+    let mut records = match output {
+        "out.jsonl" => place.records(output),
+        _ => converted(place, output),
+    };
+    records.sort_by_key(|it| it["_item"].to_string().trim_matches('"').parse::<u64>().unwrap());
+    assert_eq!(records.len(), 50);
+    for (item, record) in records.iter().enumerate() {
+        let text = |name: &str| record[name].to_string().trim_matches('"').to_owned();
+        assert_eq!([text("id"), text("_item")], [item.to_string(), item.to_string()]);
+        assert_eq!([text("shop"), text("price")], ["north".to_owned(), format!("{item}.5")]);
+        assert_eq!([text("_ok"), text("_last")], ["true".to_owned(), (item == 49).to_string()]);
+    }
+}
+
+#[test]
+fn retry_failed_asks_for_the_failed_details_alone() {
+    for output in ["out.jsonl", "out.csv", "out.parquet", "out.db"] {
+        let (place, server) = (Place::new(), failing());
+        let ask = |flags: &str, fails: &str, code| {
+            ask_while_failing(&place, &server, output, flags, fails, code)
+        };
+        assert_eq!(ask("", "13 27 49", 1).len(), 55);
+        assert_eq!(ask("--retry-failed=500", "", 1), [""; 0]);
+        let again = ask("--retry-failed", "27 49", 1);
+        assert_eq!(again, ["/detail/13", "/detail/27", "/detail/49"], "{output}");
+        assert_eq!(ask("--retry-failed=404", "49", 1), ["/detail/27", "/detail/49"], "{output}");
+        assert_eq!(ask("--retry-failed", "", 0), ["/detail/49"], "{output}");
+        assert_all_are_there(&place, output);
+        assert!(!std::fs::exists(place.path(&format!("{output}.pages"))).unwrap());
+    }
+}
+
+#[test]
+fn retry_failed_goes_on_at_the_failed_page_beside_the_failed_details() {
+    let (place, server) = (Place::new(), failing());
+    let ask = |flags: &str, fails: &str, code| {
+        ask_while_failing(&place, &server, "out.jsonl", flags, fails, code)
+    };
+    assert_eq!(ask("", "3 p3 25", 1).len(), 34);
+    let again = ask("--retry-failed", "25", 1);
+    // The last page before which nothing is missing, and all after it.
+    let pages: Vec<&String> = again.iter().filter(|it| it.starts_with("/list")).collect();
+    assert_eq!(pages, ["/list?page=2", "/list?page=3", "/list?page=4"]);
+    assert_eq!(again.len(), pages.len() + 2 + 20);
+    assert_eq!(ask("--retry-failed", "", 0), ["/detail/25"]);
+    assert_all_are_there(&place, "out.jsonl");
+}
+
+#[test]
+fn without_its_log_a_failed_detail_is_asked_for_by_way_of_its_list() {
+    let (place, server) = (Place::new(), failing());
+    let ask = |flags: &str, fails: &str, code| {
+        ask_while_failing(&place, &server, "out.jsonl", flags, fails, code)
+    };
+    ask("", "13", 1);
+    std::fs::remove_file(place.path("out.jsonl.pages")).unwrap();
+    assert_eq!(ask("--retry-failed", "", 0), ["/detail/13", "/list", "/list?page=1"]);
+    assert_all_are_there(&place, "out.jsonl");
+}
+
+#[test]
+fn retry_failed_repeats_no_step_before_the_one_that_failed() {
+    let server = Recorder::answering(|came| match came.line.split(['/', ' ']).nth(2) {
+        Some("find") => json_answer("{\"id\": \"007\"}"),
+        _ if came.header("x-fails") == Some("yes") => answer("404 Not Found", &[], "gone"),
+        _ => json_answer("{\"price\": 1}"),
+    });
+    let (place, url) = (Place::new(), server.url());
+    let job = place.file(
+        "job.toml",
+        &format!(
+            "[input]\nlist = [{{name = \"a\"}}, {{name = \"b\"}}]\n\
+             [request]\nurl = \"{url}/find/{{{{ name }}}}\"\n[extract]\nid = \".id\"\n\
+             [[step]]\n[step.request]\nurl = \"{url}/detail/{{{{ id }}}}\"\n\
+             headers = {{x-fails = \"{{{{ env.FAILS }}}}\"}}\n[step.extract]\nprice = \".price\"\n"
+        ),
+    );
+    let output = place.path("out.csv");
+    go(&job, &output).env("FAILS", "yes").exits(1);
+    server.forget();
+    go(&job, &output).env("FAILS", "no").flags("--retry-failed").exits(0);
+    let came = server.came();
+    assert!(came.len() == 2 && came.iter().all(|it| it.line.starts_with("GET /detail/007 ")));
+    assert_eq!(converted(&place, "out.csv").len(), 2);
 }

@@ -21,12 +21,13 @@ use crate::extract::Document;
 use crate::judge::Tries;
 use crate::limit::Cost;
 use crate::pages::{self, PageAddress, PageHistory, Pages};
+use crate::plan::Stage;
 use crate::record::{Failure, FailureKind, Record};
 use crate::render::with_param;
 use crate::row::Row;
 use crate::send::Answer;
 use crate::send::redirect::{self, RedirectTrust};
-use crate::sink::PageStart;
+use crate::sink::{LaterRow, PageStart};
 
 /// Pages of one row that are fetched at the same time, where their number is known.
 const PREFETCH: usize = 16;
@@ -146,6 +147,25 @@ impl RowExecutor {
         if plan.secrets.hide(text.clone()) == text {
             let start = PageStart { number: page.number, item: collector.number(), address };
             log.note(collector.row().number, start);
+        }
+    }
+
+    /// Notes a row that failed in this stage, so that it can be asked for again without the stages
+    /// before: unless this stage or a later one makes its items, or it has a secret.
+    pub(super) fn note_failed(&self, row: &Row) {
+        let stage_index = self.requests.stage_index;
+        let RunContext { page_log, plan, .. } = &*self.requests.context;
+        let Some(log) = page_log.get() else {
+            return;
+        };
+        if plan.stages[stage_index..].iter().any(Stage::has_items) {
+            return;
+        }
+        let mut without_secrets = row.clone();
+        let fields = without_secrets.fields.values_mut();
+        fields.for_each(|value| plan.secrets.hide_in_value(value));
+        if without_secrets == *row {
+            log.note_failed(&LaterRow::new(stage_index, row));
         }
     }
 

@@ -2,9 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
+use roaring::RoaringTreemap;
+
 use super::intents::{self, IntentLog, IntentWriter};
+use super::later_rows::{LaterRow, LaterRows, RowParts};
 use super::page_log::{self, PageLog, PageStart};
 use super::product::JournalMirror;
 use super::resume::compare::{Differences, compare};
@@ -36,6 +40,10 @@ pub struct Output {
     in_doubt: CompletedRows,
     /// The pages at which unfinished rows go on.
     pages: HashMap<u64, PageStart>,
+    /// The items and rows that are asked for at a later stage.
+    later: RowParts,
+    /// The rows of which nothing else is asked for.
+    later_alone: RoaringTreemap,
     /// The name of all runs that continue one file.
     run: String,
 }
@@ -55,7 +63,15 @@ impl Output {
         };
         let in_doubt = in_doubt(&checked, settings.key.as_deref(), resends)?;
         let pages = pages(&checked)?;
-        Ok(Output { in_doubt, pages, checked, settings: settings.clone(), run })
+        Ok(Output {
+            in_doubt,
+            pages,
+            later: RowParts::default(),
+            later_alone: RoaringTreemap::new(),
+            checked,
+            settings: settings.clone(),
+            run,
+        })
     }
 
     /// Reads a finished file after all if it was taken for granted that it has all rows, and
@@ -163,6 +179,54 @@ impl Output {
     #[must_use]
     pub fn page_start(&self, row: &Row) -> Option<&PageStart> {
         self.pages.get(&self.checked.past.done.id(row))
+    }
+
+    /// Asks for the rows that failed in a later stage there, and not at the first stage again,
+    /// as far as the log has them. The job must be the one that wrote them.
+    ///
+    /// # Errors
+    /// That the log can't be read.
+    pub fn find_later_rows(&mut self) -> Result<(), Error> {
+        let Some(path) = self.checked.results().map(Path::to_owned) else {
+            return Ok(());
+        };
+        let past = &mut self.checked.past;
+        if past.retried.is_empty() || self.settings.key.is_some() {
+            return Ok(());
+        }
+        let unreadable =
+            |error| Error::plan(format!("{}.pages cannot be read: {error}", path.display()));
+        for later in page_log::later_rows(&path).map_err(unreadable)? {
+            let (row, item, is_last) = later.map_err(unreadable)?.place();
+            if past.gone.contains(row) || !past.retried.remove(row, item) {
+                continue;
+            }
+            self.later.insert(row, item);
+            if let Some(item) = item {
+                past.unfinished.comes_by_itself(row, item, is_last);
+            }
+        }
+        let whole = |row: &u64| past.unfinished.of(*row).is_some_and(|it| it.has_all_from(0));
+        self.later_alone = self.later.rows_with_items().filter(whole).collect();
+        self.later_alone |= self.later.rows();
+        self.pages = pages(&self.checked)?;
+        Ok(())
+    }
+
+    /// Whether all that is asked for of a row is asked for at a later stage.
+    #[must_use]
+    pub fn begins_later(&self, row: &Row) -> bool {
+        self.later_alone.contains(row.number)
+    }
+
+    /// The rows that are asked for at a later stage, after the log of pages was started.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn later_rows(&self, log: &PageLog) -> Result<LaterRows, Error> {
+        let path = self.checked.results().map(page_log::path).unwrap_or_default();
+        LaterRows::open(&path, log.later_bytes(), self.later.clone())
+            .map_err(|error| Error::stopped(format!("{self}.pages cannot be read: {error}")))
     }
 
     /// Asks again for all of each row that lacks some of its items.
@@ -310,7 +374,7 @@ impl Output {
             .map_err(wrong)
     }
 
-    /// Starts the log of the pages of lists, beside a file that was created.
+    /// Starts the log of pages, beside a file that was created.
     ///
     /// # Errors
     /// What the system says.
@@ -318,9 +382,22 @@ impl Output {
         let Some(path) = self.checked.results() else {
             return Ok(None);
         };
-        PageLog::start(path, &self.pages)
-            .map(Some)
-            .map_err(|error| Error::stopped(format!("{self}.pages cannot be written: {error}")))
+        // A row of a later stage stays as long as its record may be asked for again.
+        let mut later = self.later.clone();
+        let mut is_left_failed = false;
+        let stays = |it: &LaterRow| {
+            let (row, item, _) = it.place();
+            let is_asked_for = later.remove(row, item);
+            let is_left = !is_asked_for && self.checked.past.left_failed.contains(row);
+            is_left_failed |= is_left;
+            is_asked_for || is_left
+        };
+        let log = PageLog::start(path, &self.pages, stays)
+            .map_err(|error| Error::stopped(format!("{self}.pages cannot be written: {error}")))?;
+        if is_left_failed {
+            log.keep();
+        }
+        Ok(Some(log))
     }
 
     /// Opens it for records with these columns, which belong to this. Only now

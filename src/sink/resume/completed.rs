@@ -264,6 +264,14 @@ impl Unfinished {
         Added::Whole
     }
 
+    /// An item of an unfinished row is asked for by itself: the row's list has no need to give it.
+    pub fn comes_by_itself(&mut self, row: u64, item: u64, is_last: bool) {
+        if let Some(items) = self.rows.get_mut(&row) {
+            items.numbers.insert(item);
+            items.last = items.last.or(is_last.then_some(item));
+        }
+    }
+
     /// One of the row's items is to be asked for again.
     pub fn lacks(&mut self, row: u64, seen: &ReadRecord) {
         if seen.item.is_some() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 
 use super::journal::record_cutter::RecordCutter;
+use super::later_rows::RowParts;
 use super::settings::{Existing, RetryFailed, Settings};
 use super::sidecar::{Sidecar, Synced};
 use crate::error::Error;
@@ -44,6 +45,8 @@ pub(super) struct ResumeState {
     pub braked: u64,
     /// How many failed.
     pub failed: u64,
+    /// The items and rows that failed, and whose record is to go.
+    pub retried: RowParts,
     /// The rows that failed, and whose record stays.
     pub left_failed: RoaringTreemap,
     /// The first whole line.
@@ -358,6 +361,7 @@ impl ResumeState {
         if (is_chosen || is_braked) && (unwanted.unknown || !seen.is_unknown()) {
             self.braked += u64::from(is_braked);
             self.unfinished.lacks(self.done.id_of(seen), seen);
+            self.retried.insert(seen.row, seen.item);
             if !seen.is_unknown() {
                 self.answered.add(seen);
             }
