@@ -9,10 +9,13 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::extract::{AnswerContext, Document, ItemSettings, Program, missing_items};
-use crate::record::{Failure, FailureKind};
+use crate::record::{Failure, FailureKind, excerpt};
 use crate::row::{Fields, Row};
 
 const MAX_SIZE: usize = 10_000;
+
+/// Maximum number of characters of an item that a failure shows.
+const MAX_ITEM: usize = 100;
 
 /// The `[batch]` part of a job: many rows in one request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,8 +37,17 @@ impl Default for Settings {
 pub struct Batch {
     size: usize,
     too_large: Vec<u16>,
-    field: String,
-    id: Program,
+    by: MatchBy,
+}
+
+/// How the row of an item is found.
+enum MatchBy {
+    /// By this field of the row, which is equal to what the program finds in the item.
+    Field(String, Program),
+    /// By the row's place in the request, from 0, which the program finds in the item.
+    Index(Program),
+    /// By the item's own place: there are as many items as rows.
+    Position,
 }
 
 /// The items of an answer by their keys.
@@ -87,8 +99,8 @@ impl Batch {
                  whose they are: such as --each '.items[]' --match id=.id",
             ));
         };
-        let (field, id) = parse_match(text)?;
-        Ok(Some(Batch { size, too_large: settings.too_large.clone(), field, id }))
+        let by = parse_match(text)?;
+        Ok(Some(Batch { size, too_large: settings.too_large.clone(), by }))
     }
 
     /// Maximum number of rows in one request.
@@ -97,10 +109,13 @@ impl Batch {
         self.size
     }
 
-    /// The field of a row that its item is matched by.
+    /// The field of a row that its item is matched by, unless it is by the row's place.
     #[must_use]
-    pub fn field(&self) -> &str {
-        &self.field
+    pub fn field(&self) -> Option<&str> {
+        match &self.by {
+            MatchBy::Field(field, _) => Some(field),
+            MatchBy::Index(_) | MatchBy::Position => None,
+        }
     }
 
     /// Whether this status means that the batch is too large.
@@ -128,7 +143,7 @@ impl Batch {
     pub fn separate(&self, rows: Vec<Row>, used: &BTreeSet<String>) -> Vec<Vec<Row>> {
         let mut groups: Vec<RowGroup> = Vec::new();
         for row in rows {
-            let key = self.key(&row);
+            let key = self.key(&row, None);
             let index = groups.iter().position(|it| it.takes(key.as_deref(), &row, used));
             let index = index.unwrap_or_else(|| {
                 groups.push(RowGroup::default());
@@ -150,10 +165,15 @@ impl Batch {
     ) -> Result<KeyedItems, Failure> {
         let context = context.of_item();
         let mut keyed = KeyedItems::default();
-        for item in items {
-            let answer = Document::new(&item, &context)?;
-            let id = self.id.run_in(&answer.input, &context);
-            let id = id.map_err(|error| missing_items("items.match", error))?;
+        for (position, item) in items.into_iter().enumerate() {
+            let id = match &self.by {
+                MatchBy::Position => position.into(),
+                MatchBy::Field(_, id) | MatchBy::Index(id) => {
+                    let answer = Document::new(&item, &context)?;
+                    let id = id.run_in(&answer.input, &context);
+                    id.map_err(|error| missing_items("items.match", error))?
+                }
+            };
             match key(&id) {
                 Some(key) => keyed.by_key.entry(key).or_default().push(item),
                 None => keyed.without_key.push(item),
@@ -163,11 +183,12 @@ impl Batch {
     }
 
     /// Assigns the items to the rows. Rows of one key had equal requests: they share their
-    /// key's one item, or have one each.
+    /// key's one item, or have one each. Where rows are known by their places, all of them fail
+    /// if an item is no row's: the places of the others may be wrong as well.
     #[must_use]
     pub fn assign(&self, rows: &[Row], keyed: KeyedItems) -> AssignedItems {
         let mut requested: HashMap<String, usize> = HashMap::new();
-        for key in rows.iter().filter_map(|row| self.key(row)) {
+        for key in rows.iter().enumerate().filter_map(|(place, row)| self.key(row, Some(place))) {
             *requested.entry(key).or_default() += 1;
         }
         let mut items = keyed.by_key;
@@ -179,10 +200,14 @@ impl Batch {
             }
             is_requested
         });
+        if let Some(failure) = self.misplaced(rows.len(), &items, &unmatched) {
+            return AssignedItems { items: vec![Err(failure); rows.len()], unmatched };
+        }
         let mut taken: HashMap<String, usize> = HashMap::new();
-        let mut item = |row: &Row| {
-            let key = self.key(row).ok_or_else(|| self.failure(row, 0))?;
-            let items = items.get(&key).ok_or_else(|| self.failure(row, 0))?;
+        let mut item = |(place, row): (usize, &Row)| {
+            let none = || self.failure(row, place, 0);
+            let key = self.key(row, Some(place)).ok_or_else(none)?;
+            let items = items.get(&key).ok_or_else(none)?;
             let count = taken.entry(key.clone()).or_default();
             *count += 1;
             if items.windows(2).all(|pair| pair[0] == pair[1]) {
@@ -191,20 +216,61 @@ impl Batch {
             if requested.get(&key) == Some(&items.len()) {
                 Ok(items[*count - 1].clone())
             } else {
-                Err(self.failure(row, items.len()))
+                Err(self.failure(row, place, items.len()))
             }
         };
-        AssignedItems { items: rows.iter().map(&mut item).collect(), unmatched }
+        AssignedItems { items: rows.iter().enumerate().map(&mut item).collect(), unmatched }
     }
 
-    fn key(&self, row: &Row) -> Option<String> {
-        row.fields.get(&self.field).and_then(key)
+    /// The key of a row, which is at this place in its request.
+    fn key(&self, row: &Row, place: Option<usize>) -> Option<String> {
+        match &self.by {
+            MatchBy::Field(field, _) => row.fields.get(field).and_then(key),
+            MatchBy::Index(_) | MatchBy::Position => place.map(|place| place.to_string()),
+        }
+    }
+
+    /// Why all rows of a batch fail, whose items are known by their places.
+    fn misplaced(
+        &self,
+        rows: usize,
+        items: &HashMap<String, Vec<Bytes>>,
+        unmatched: &[Bytes],
+    ) -> Option<Failure> {
+        let is_by_position = match &self.by {
+            MatchBy::Field(..) => return None,
+            MatchBy::Index(_) => false,
+            MatchBy::Position => true,
+        };
+        if is_by_position && items.len() + unmatched.len() != rows {
+            let count = items.len() + unmatched.len();
+            return Some(Failure::new(
+                FailureKind::UnmatchedItems,
+                format!(
+                    "the answer has {count} items for the {rows} rows of its batch: which item is whose can't be told by position"
+                ),
+            ));
+        }
+        let item = unmatched.first()?;
+        let item = excerpt(&String::from_utf8_lossy(item), MAX_ITEM);
+        Some(Failure::new(
+            FailureKind::UnmatchedItems,
+            format!(
+                "an item of the answer is of none of the {rows} rows of its batch, which are 0 to {}: {item}",
+                rows - 1
+            ),
+        ))
     }
 
     /// The failure of a row with this number of items that may be its own.
-    fn failure(&self, row: &Row, items: usize) -> Failure {
-        let value = row.fields.get(&self.field).unwrap_or(&Value::Null);
-        let of_row = format!("for {} {value}", self.field);
+    fn failure(&self, row: &Row, place: usize, items: usize) -> Failure {
+        let of_row = match &self.by {
+            MatchBy::Field(field, _) => {
+                let value = row.fields.get(field).unwrap_or(&Value::Null);
+                format!("for {field} {value}")
+            }
+            MatchBy::Index(_) | MatchBy::Position => format!("for index {place}"),
+        };
         match items {
             0 => Failure::new(
                 FailureKind::MissingItem,
@@ -247,13 +313,22 @@ fn key(value: &Value) -> Option<String> {
     }
 }
 
-fn parse_match(text: &str) -> Result<(String, Program), Error> {
+fn parse_match(text: &str) -> Result<MatchBy, Error> {
     let wrong = |why: String| Error::plan(format!("items.match (--match): {why}"));
+    if text.trim() == ":position" {
+        return Ok(MatchBy::Position);
+    }
     match text.split_once('=') {
         Some((field, code)) if !field.trim().is_empty() => {
-            Ok((field.trim().to_owned(), Program::of_answer(code).map_err(wrong)?))
+            let id = Program::of_answer(code).map_err(wrong)?;
+            match field.trim() {
+                ":index" => Ok(MatchBy::Index(id)),
+                field => Ok(MatchBy::Field(field.to_owned(), id)),
+            }
         }
-        _ => Err(wrong(format!("{text:?} is not FIELD=JQ, such as id=.id"))),
+        _ => Err(wrong(format!(
+            "{text:?} is not FIELD=JQ, such as id=.id, nor :index=JQ or :position"
+        ))),
     }
 }
 
@@ -376,5 +451,36 @@ mod tests {
         }
         let items = ItemSettings { r#match: Some("id=.id".into()), ..ItemSettings::default() };
         assert!(Batch::new(&Settings::default(), &items).is_err());
+    }
+
+    /// The letters of the items that two rows get, or the kinds of their failures.
+    fn placed(by: &str, items: &[&'static str]) -> [String; 2] {
+        let batch = batch(2, Some(".[]"), Some(by)).unwrap().unwrap();
+        let rows = [json!({"text": "same"}), json!({"text": "same"})].map(|it| row(0, it));
+        let shares = share(&batch, &rows, items).items;
+        let text = |at: usize| match &shares[at] {
+            Ok(item) => String::from_utf8_lossy(item).into_owned(),
+            Err(failure) => failure.kind.text().into_owned(),
+        };
+        [text(0), text(1)]
+    }
+
+    #[test]
+    fn rows_are_known_by_their_place_in_the_request() {
+        let (a, b, c) = (r#"{"index":0,"v":"a"}"#, r#"{"index":1,"v":"b"}"#, r#"{"index":2}"#);
+        let other_a = r#"{"index":0,"v":"z"}"#;
+        let (missing, several, unmatched) = ("missing item", "several items", "unmatched items");
+        for (by, items, expected) in [
+            (":index=.index", vec![b, a], [a, b]),
+            (":index=.index", vec![b], [missing, b]),
+            (":index=.index", vec![a, other_a, b], [several, b]),
+            (":index=.index", vec![a, b, c], [unmatched; 2]),
+            (":index=.index", vec![a, r#"{"v":1}"#], [unmatched; 2]),
+            (":position", vec![b, a], [b, a]),
+            (":position", vec![a], [unmatched; 2]),
+            (":position", vec![a, b, c], [unmatched; 2]),
+        ] {
+            assert_eq!(placed(by, &items), expected, "{by} {items:?}");
+        }
     }
 }

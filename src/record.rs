@@ -247,6 +247,8 @@ failure_kinds! {
     MissingItem = "missing item";
     /// The answer to a batch has more than one item for the row.
     SeveralItems = "several items";
+    /// An item of an answer to a batch is at no row's place.
+    UnmatchedItems = "unmatched items";
     /// The page does not say where the next one is.
     MissingNextPage = "missing next page";
     /// The server has nothing for the row, by a rule of the job: the row is done, and no failure.

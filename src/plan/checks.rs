@@ -32,7 +32,7 @@ pub fn check_fields(stage: &Stage, source: &Source, survey: &Survey) -> Result<(
         let suggestion = suggestion(field, &survey.names);
         format!("but {} has no field \"{field}\"{suggestion}", source.name())
     };
-    if let Some(field) = stage.batch.as_ref().map(Batch::field).filter(is_unknown) {
+    if let Some(field) = stage.batch.as_ref().and_then(Batch::field).filter(is_unknown) {
         let missing = missing(field);
         return Err(Error::plan(format!("items.match (--match) goes by {field}, {missing}")));
     }
@@ -75,7 +75,7 @@ pub fn check_braces(url: &str, names: &[String]) -> Result<(), Error> {
 pub fn check_later_fields(stage: &Stage, number: usize, fields: &[String]) -> Result<(), Error> {
     let turned = stage.pages.as_ref().and_then(Pages::param);
     let used = stage.renderer.fields().iter().map(String::as_str);
-    let mut used = used.chain(stage.batch.as_ref().map(Batch::field));
+    let mut used = used.chain(stage.batch.as_ref().and_then(Batch::field));
     let is_known = |field: &str| turned == Some(field) || fields.iter().any(|name| name == field);
     match used.find(|field| !is_known(field)) {
         None => Ok(()),

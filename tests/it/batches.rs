@@ -246,3 +246,38 @@ fn what_a_batch_lacks_is_said_before_anything_is_sent() {
         .says("each row is one already");
     assert_eq!(mock.judgement().requests, 0);
 }
+
+#[test]
+fn embeddings_are_matched_by_their_index_and_lists_by_position() {
+    let server = Recorder::answering(|came| {
+        let asked: Value = serde_json::from_slice(&came.body).unwrap();
+        let texts = asked["input"].as_array().unwrap();
+        let length = |text: &Value| text.as_str().unwrap().len();
+        let by_index = texts.iter().enumerate().rev();
+        let data: Vec<Value> = by_index
+            .map(|(index, text)| json!({ "index": index, "embedding": [length(text), index] }))
+            .collect();
+        let vectors: Vec<Value> = texts.iter().map(|text| json!([length(text)])).collect();
+        recorder::json(&json!({ "data": data, "vectors": vectors }).to_string())
+    });
+    let place = Place::new();
+    let input = place.file("texts.csv", "text\na\nbb\na\nccc\n");
+    let ask = |flags: &str| {
+        let ended = run()
+            .flags("-X POST --url")
+            .flags(&server.url())
+            .arg("--json", r#"{"input": "{{ text }}"}"#)
+            .arg("--input", &input)
+            .flags("--batch 3")
+            .flags(flags)
+            .exits(0);
+        let mut records = ended.records();
+        records.sort_by_key(|record| record["_row"].as_u64());
+        each(&records, "e")
+    };
+    let by_index = ask("--each .data[] --match :index=.index -e e=.embedding");
+    assert_eq!(by_index, [json!([1, 0]), json!([2, 1]), json!([1, 2]), json!([3, 0])]);
+    let by_position = ask("--each .vectors[] --match :position -e e=.[0]");
+    assert_eq!(by_position, [1, 2, 1, 3]);
+    assert_eq!(server.came().len(), 4);
+}

@@ -10,7 +10,8 @@ pub struct PageFlags {
     /// One record for each item that this yields, such as '.items[]'; extract then reads the item
     #[arg(long, value_name = "JQ")]
     each: Option<String>,
-    /// The row of an item in a batch: FIELD of the row equals this value of the item
+    /// The row of an item in a batch: FIELD of the row equals this value of the item;
+    /// :index=JQ is the row's place in the request, from 0, and :position the item's own place
     #[arg(long = "match", value_name = "FIELD=JQ")]
     matching: Option<String>,
     /// Up to N rows in one request; {{ field }} is then the list of their values
