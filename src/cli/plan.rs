@@ -19,8 +19,8 @@ pub struct PlanArgs {
 }
 
 pub fn main(arguments: &PlanArgs) -> Result<Exit, Error> {
-    let plan = arguments.job.plan()?;
-    let limits = plan.shared_limits();
+    let mut plan = arguments.job.plan()?;
+    let limits = plan.check_sharing().and_then(|()| plan.shared_limits());
     say::result(&plan.preview(arguments.latency, limit::now(), limits.as_deref()));
     // A run would not begin without them.
     limits.map(|_| Exit::Ok)

@@ -138,7 +138,7 @@ fn requests(verified: &Verified) -> String {
         requests => format!("{requests} requests"),
     };
     let has_steps = verified.rows.iter().any(|file| file.has_steps);
-    match (verified.rows.len(), has_steps) {
+    let counted = match (verified.rows.len(), has_steps) {
         (1, false) => format!("{requests} of this run"),
         (runs, false) => format!("{requests} of {runs} runs together"),
         (1, true) => format!(
@@ -147,6 +147,18 @@ fn requests(verified: &Verified) -> String {
         (runs, true) => format!(
             "{requests} of {runs} runs together; those of steps before a job's last one are not in the files"
         ),
+    };
+    format!("{counted}{}", apart(&verified.rows))
+}
+
+/// That other runs of the account may have sent requests that the limit doesn't cover.
+fn apart(files: &[FileRows]) -> &'static str {
+    match files.iter().filter(|file| file.is_alone).count() {
+        0 => "",
+        1 if files.len() == 1 => {
+            "; it did not share its limits, so what other runs of the account sent is not covered"
+        }
+        _ => "; not all shared their limits, so what other runs of the account sent is not covered",
     }
 }
 

@@ -115,6 +115,12 @@ impl RunContext {
         }
     }
 
+    /// Whether limits are not shared with the other runs of the account.
+    pub fn is_alone(&self) -> bool {
+        let is_unavailable = matches!(self.sharing.get(), Some(RunSharing::Unavailable(_)));
+        is_unavailable || self.plan.limited_stages().any(Stage::is_alone)
+    }
+
     /// Number of other runs that have shared this limit with the run.
     pub fn other_runs(&self, limit: &str) -> u64 {
         match self.sharing.get() {

@@ -3,7 +3,6 @@
 //!
 //! However many rows there are, memory holds those in flight, and the few in the channels.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use crate::quota_store;
 use crate::record::Record;
 use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
-use crate::sink::{IntentWriter, LaterRows};
+use crate::sink::{Identity, IntentWriter, LaterRows};
 use crate::source::Rows;
 use crate::tally::{Counts, Tally};
 
@@ -148,7 +147,10 @@ impl Run {
         }
         let rows = plan.source.rows()?;
         share_limits(&self.context)?;
-        let writer = plan.output.create(&plan.columns, &plan.identity)?;
+        let was_alone = plan.output.before().is_some_and(|before| before.is_alone);
+        let is_alone = was_alone || self.context.is_alone();
+        let identity = Identity { is_alone, ..plan.identity.clone() };
+        let writer = plan.output.create(&plan.columns, &identity)?;
         let prepared = summary::tally_earlier(plan).and_then(|it| {
             let later = self.start_page_log()?;
             Ok((it, later, self.intents()?))
@@ -271,16 +273,10 @@ pub(crate) fn share_limits(context: &RunContext) -> Result<(), Error> {
         .zip(context.plan.limited_stages())
         .filter(|(_, stage)| stage.shares())
         .collect();
-    let Some((_, first)) = limiters.first() else {
-        return Ok(());
-    };
-    let must_share = limiters.iter().any(|(_, stage)| stage.must_share());
-    let open = |directory: PathBuf| quota_store::open(&directory, &first.account);
-    let store = match context.plan.state().and_then(open) {
-        Ok(store) => store,
-        Err(error) if must_share => return Err(error),
-        Err(error) => {
-            let why = format!("the limit is this run's alone: {error}");
+    let store = match context.plan.open_accounts(quota_store::open)? {
+        None => return Ok(()),
+        Some(Ok(store)) => store,
+        Some(Err(why)) => {
             context.sharing.get_or_init(|| RunSharing::Unavailable(why));
             return Ok(());
         }

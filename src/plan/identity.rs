@@ -52,6 +52,8 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
         limits: all_limits(job),
         rates: rates(job),
         has_steps: !job.step.is_empty(),
+        // A run knows whether it shares them when it begins.
+        is_alone: false,
         rows,
         values: values(job),
         joins_pages: joins_pages(job),

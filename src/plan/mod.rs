@@ -1,7 +1,7 @@
 //! A plan is a job that was checked against its files: once built, it can't be wrong.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::Uri;
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::format::KeepBody;
 use crate::judge::MaxFailures;
 use crate::limit::{self, Policy, UsedBefore, Workload};
-use crate::quota_store::{self, SharedLimit};
+use crate::quota_store::{self, QuotaAccount, SharedLimit};
 use crate::render::RenderContext;
 use crate::secret::{Secrets, Vault, Visibility};
 use crate::sink::{Columns, Identity, Output};
@@ -241,6 +241,46 @@ impl Plan {
         self.state.clone()
     }
 
+    /// Opens the accounts through which the limits are shared; none if they are not to be. If
+    /// they can't be used, gives the sentence that the limits are this run's alone.
+    ///
+    /// # Errors
+    /// They can't be used, although a limit's period is so long that it must not begin anew
+    /// with each run, or other runs may go on that this one can't find.
+    pub(crate) fn open_accounts<T>(
+        &self,
+        open: impl FnOnce(&Path, &QuotaAccount) -> Result<T, Error>,
+    ) -> Result<Option<Result<T, String>>, Error> {
+        let mut stages = self.limited_stages().filter(|stage| stage.shares());
+        let Some(first) = stages.next() else {
+            return Ok(None);
+        };
+        let must_share = first.must_share() || stages.any(Stage::must_share);
+        let directory = match self.state() {
+            Ok(directory) => directory,
+            Err(error) if must_share => return Err(error),
+            Err(error) => return Ok(Some(Err(alone(&error)))),
+        };
+        match open(&directory, &first.account) {
+            Ok(opened) => Ok(Some(Ok(opened))),
+            Err(error) if must_share || limit::is_salt_lost(&directory) => Err(error),
+            Err(error) => Ok(Some(Err(alone(&error)))),
+        }
+    }
+
+    /// Notes it if the limits would be this run's alone, because what other runs use can't be
+    /// kept.
+    ///
+    /// # Errors
+    /// A run would not begin without it.
+    pub fn check_sharing(&mut self) -> Result<(), Error> {
+        if let Some(Err(why)) = self.open_accounts(quota_store::check)? {
+            self.notes.push(why);
+            self.state = Err(Error::plan("the limits are this run's alone"));
+        }
+        Ok(())
+    }
+
     /// What is left of the limits of each limiter that the runs of an account share. Reads
     /// their files.
     ///
@@ -283,6 +323,11 @@ impl Plan {
             None => Workload { used_before, ..Workload::requests(requests) },
         }
     }
+}
+
+/// That the limits are the run's alone, for this reason.
+fn alone(error: &Error) -> String {
+    format!("the limit is this run's alone: {error}")
 }
 
 /// Checks that the input and the output are not in each other's way.

@@ -1,12 +1,5 @@
 //! The account of a quota: a server, and the credential that identifies us to it.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::Path;
-use std::time::{Duration, Instant};
-
-use crate::fs::file_lock;
-
 /// A server and the credentials that are used with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaAccount {
@@ -86,66 +79,6 @@ fn server_file_name(server: &str) -> String {
     host.chars().take(60).map(replace).collect()
 }
 
-/// Longest wait for another process that creates the salt.
-const SALT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The salt of this machine's file names; created when it is first needed.
-pub fn salt(directory: &Path) -> io::Result<[u8; 32]> {
-    salt_with_timeout(directory, SALT_TIMEOUT)
-}
-
-fn salt_with_timeout(directory: &Path, timeout: Duration) -> io::Result<[u8; 32]> {
-    let path = directory.join("salt");
-    if let Some(salt) = read_salt(&path)? {
-        return Ok(salt);
-    }
-    let new = path.with_extension("new");
-    let _lock = lock_with_timeout(&new, timeout)?;
-    // Another process may have created it meanwhile.
-    if let Some(salt) = read_salt(&path)? {
-        fs::remove_file(&new)?;
-        return Ok(salt);
-    }
-    let salt: [u8; 32] = rand::random();
-    fs::write(&new, salt)?;
-    File::open(&new)?.sync_all()?;
-    fs::rename(&new, &path)?;
-    Ok(salt)
-}
-
-fn lock_with_timeout(path: &Path, timeout: Duration) -> io::Result<File> {
-    let begin = Instant::now();
-    loop {
-        if let Some(lock) = file_lock::take(path)? {
-            return Ok(lock);
-        }
-        if begin.elapsed() >= timeout {
-            let why = format!(
-                "another process has kept {} locked for {}",
-                path.display(),
-                humantime::format_duration(timeout)
-            );
-            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn read_salt(path: &Path) -> io::Result<Option<[u8; 32]>> {
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the file salt in it is damaged");
-    // To open another kind of file may wait for ever, as a pipe does for a writer.
-    match path.metadata() {
-        Ok(metadata) if !metadata.is_file() => return Err(damaged()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Ok(_) | Err(_) => {}
-    }
-    match fs::read(path) {
-        Ok(salt) => salt.try_into().map(Some).map_err(|_| damaged()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(io::Error::new(error.kind(), format!("the file salt in it: {error}"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,32 +125,5 @@ mod tests {
         let (one, other) = (pool("https://a", ["a", "b"]), pool("https://b", ["b", "a"]));
         assert_eq!(file(&one, Some(0)), file(&other, Some(1)));
         assert_ne!(file(&one, Some(0)), file(&other, Some(0)));
-    }
-
-    #[test]
-    fn waiting_for_the_salt_ends_with_an_error() {
-        let directory = tempfile::tempdir().unwrap();
-        let held = file_lock::take(&directory.path().join("salt.new")).unwrap();
-        let timeout = Duration::from_millis(2);
-        let error = salt_with_timeout(directory.path(), timeout).unwrap_err();
-        assert!(error.to_string().contains("salt.new locked for 2ms"), "{error}");
-        drop(held);
-        salt_with_timeout(directory.path(), timeout).unwrap();
-    }
-
-    #[test]
-    fn the_salt_is_created_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let first = salt(directory.path()).unwrap();
-        assert_eq!(salt(directory.path()).unwrap(), first);
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-        let path = directory.path().join("salt");
-        fs::write(&path, "short").unwrap();
-        assert!(salt(directory.path()).is_err());
-        fs::remove_file(&path).unwrap();
-        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
-        assert!(made.success());
-        let error = salt(directory.path()).unwrap_err();
-        assert!(error.to_string().contains("salt in it is damaged"), "{error}");
     }
 }

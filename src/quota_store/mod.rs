@@ -12,6 +12,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::Access;
+
 use crate::error::Error;
 use crate::limit::{
     self, AccountNames, FileQuotaStore, LimitScope, NamedAccount, Policy, Quota, QuotaBalance,
@@ -29,25 +31,50 @@ pub fn open(directory: &Path, account: &QuotaAccount) -> Result<FileQuotaStore, 
         limit::create_private(directory)?;
         FileQuotaStore::open(directory, names(directory, account)?)
     };
-    open().map_err(|error| {
-        let advice = match error.kind() {
-            io::ErrorKind::TimedOut => "let that process go on, or end it",
-            io::ErrorKind::InvalidData => {
-                "delete it when no run is going on: the runs after that don't know what the ones before have used"
-            }
-            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                "remove the file that stands where a directory is needed, or set XDG_STATE_HOME to another directory"
-            }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "make room on its disk, or set XDG_STATE_HOME to a directory on another one"
-            }
-            _ => "make it writable, or set XDG_STATE_HOME to a directory that is",
-        };
-        Error::plan(format!(
-            "the use of limits can't be kept in {}: {error}; {advice}",
-            directory.display()
-        ))
-    })
+    open().map_err(|error| unusable(directory, &error))
+}
+
+/// Checks that the accounts in a directory can be opened, and creates no directory.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn check(directory: &Path, account: &QuotaAccount) -> Result<(), Error> {
+    if directory.is_dir() {
+        return open(directory, account).map(|_| ());
+    }
+    let existing = directory.ancestors().find(|ancestor| ancestor.exists());
+    let is_writable = existing.map_or(Ok(()), |existing| {
+        if existing.is_dir() {
+            Ok(rustix::fs::access(existing, Access::WRITE_OK | Access::EXEC_OK)?)
+        } else {
+            Err(io::Error::from(io::ErrorKind::NotADirectory))
+        }
+    });
+    is_writable.map_err(|error| unusable(directory, &error))
+}
+
+/// That the directory of the accounts can't be used, and what to do.
+fn unusable(directory: &Path, error: &io::Error) -> Error {
+    let advice = match error.kind() {
+        io::ErrorKind::TimedOut => "let that process go on, or end it",
+        io::ErrorKind::InvalidData => {
+            "delete it when no run is going on: the runs after that don't know what the ones before have used"
+        }
+        io::ErrorKind::NotFound => {
+            "delete the directory when no run is going on and nothing was sent for one period of each limit"
+        }
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            "remove the file that stands where a directory is needed, or set XDG_STATE_HOME to another directory"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room on its disk, or set XDG_STATE_HOME to a directory on another one"
+        }
+        _ => "make it writable, or set XDG_STATE_HOME to a directory that is",
+    };
+    Error::plan(format!(
+        "the use of limits can't be kept in {}: {error}; {advice}",
+        directory.display()
+    ))
 }
 
 /// The store of another account of the same run.
@@ -56,7 +83,7 @@ pub fn open(directory: &Path, account: &QuotaAccount) -> Result<FileQuotaStore, 
 /// If the salt of this machine's names can't be read.
 pub fn of_account(store: &FileQuotaStore, account: &QuotaAccount) -> Result<FileQuotaStore, Error> {
     let directory = store.directory();
-    let names = names(directory, account).map_err(|error| unreadable(directory, &error))?;
+    let names = names(directory, account).map_err(|error| unusable(directory, &error))?;
     Ok(store.with_names(names))
 }
 
@@ -65,14 +92,14 @@ pub fn of_account(store: &FileQuotaStore, account: &QuotaAccount) -> Result<File
 /// # Errors
 /// If the salt of this machine's names can't be read.
 pub fn pool_names(directory: &Path, account: &QuotaAccount) -> Result<Vec<String>, Error> {
-    let salt = account::salt(directory);
-    let salt = salt.map_err(|error| Error::plan(limit::store_error(directory, &error)))?;
+    let salt = limit::salt(directory);
+    let salt = salt.map_err(|error| unusable(directory, &error))?;
     Ok(account.pool_names(&salt))
 }
 
 /// The names of an account's directories.
 fn names(directory: &Path, account: &QuotaAccount) -> io::Result<Arc<dyn AccountNames>> {
-    let (salt, account) = (account::salt(directory)?, account.clone());
+    let (salt, account) = (limit::salt(directory)?, account.clone());
     Ok(Arc::new(SaltedNames { directory: directory.to_owned(), salt, account }))
 }
 
@@ -133,8 +160,9 @@ pub fn processes(directory: &Path, account: &QuotaAccount) -> Result<Vec<u32>, E
     if !directory.is_dir() {
         return Ok(Vec::new());
     }
-    let read = || limit::processes(directory, &*names(directory, account)?, ScopeKey::Run);
-    read().map_err(|error| unreadable(directory, &error))
+    let names = names(directory, account).map_err(|error| unusable(directory, &error))?;
+    let processes = limit::processes(directory, &*names, ScopeKey::Run);
+    processes.map_err(|error| unreadable(directory, &error))
 }
 
 /// By key of a scope, the cost of the rows by unit.
@@ -190,7 +218,7 @@ pub fn balances(
 ) -> Result<Vec<SharedLimit>, Error> {
     let mut salted = None;
     if directory.is_dir() {
-        salted = Some(names(directory, account).map_err(|error| unreadable(directory, &error))?);
+        salted = Some(names(directory, account).map_err(|error| unusable(directory, &error))?);
     }
     let read = |quota: &Quota, key: ScopeKey<'_>| match &salted {
         None => Ok((QuotaBalance::unused(quota), directory.to_owned())),

@@ -77,6 +77,8 @@ pub struct FileRows {
     /// Whether the job has steps: then the requests of all steps but the last one are in no
     /// record.
     pub has_steps: bool,
+    /// Whether limits were not shared with the other runs of the account.
+    pub is_alone: bool,
 }
 
 impl Check {
@@ -190,6 +192,7 @@ impl ResultsFile {
                 .as_ref()
                 .and_then(|facts| facts.rows.or(facts.complete.then_some(with_record))),
             has_steps: self.facts.as_ref().is_some_and(|facts| facts.has_steps),
+            is_alone: self.facts.as_ref().is_some_and(|facts| facts.is_alone),
         })
     }
 

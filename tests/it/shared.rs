@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use throng_mock::{Mock, Settings};
@@ -216,6 +217,66 @@ fn without_its_state_a_run_ends_and_says_why() {
     account.held("the state directory deleted");
 }
 
+/// The file of the only limit of an account.
+fn limit_file(account: &Account) -> PathBuf {
+    let entries = |path: PathBuf| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let accounts = entries(account.place.path("state/throng/quotas").into());
+    let files = accounts.filter(|path| path.is_dir()).flat_map(entries);
+    let mut limits = files.filter(|path| path.extension().is_some_and(|it| it == "limit"));
+    limits.next().unwrap()
+}
+
+#[test]
+fn an_empty_limit_file_ends_all_runs() {
+    let account = Account::new(&["30/3s"]);
+    let runs = ["a.jsonl", "b.jsonl"].map(|it| account.run("30/3s", it, 1_000).start());
+    until("requests", || account.requests() >= 20);
+    let path = limit_file(&account);
+    until("the end of both", || {
+        fs::write(&path, "").unwrap();
+        runs.iter().all(crate::signals::has_ended)
+    });
+    let damaged = "keeps the use of a limit for all runs of the account, and it is damaged: it is";
+    for running in runs {
+        running.ends().with_code(3).says(damaged);
+    }
+    account.run("30/3s", "c.jsonl", 10).exits(2).says(damaged).says(path.to_str().unwrap());
+    account.held("an empty file");
+}
+
+#[test]
+fn without_the_salt_no_run_begins_beside_those_that_go_on() {
+    let account = Account::new(&["30/3s"]);
+    let running = account.run("30/3s", "a.jsonl", 60).start();
+    until("requests", || account.requests() >= 20);
+    fs::remove_file(account.place.path("state/throng/quotas/salt")).unwrap();
+    let ended = account.run("30/3s", "b.jsonl", 30).exits(2);
+    ended.says("the file salt in it, by which its accounts are found, is missing; delete the");
+    running.ends().with_code(0);
+    account.held("without the salt");
+    assert_eq!(account.requests(), 60);
+}
+
+#[test]
+fn a_plan_says_what_a_run_would_where_the_use_of_limits_can_t_be_kept() {
+    let account = Account::new(&["30/3s"]);
+    let job = |command: &str, rate: &str, state: &str| {
+        let job = throng(command).quotes(&account.mock.url()).env("XDG_STATE_HOME", state);
+        job.arg("--input", &account.place.path("rows.csv")).arg("--rate", rate).flags("--take 1")
+    };
+    let file = account.place.file("file", "");
+    let alone = "the limit is this run's alone: the use of limits can't be kept in";
+    let planned = job("plan", "30/3s", &file).exits(0);
+    assert!(planned.stdout.contains(&format!("note      {alone}")), "{}", planned.stdout);
+    job("run", "30/3s", &file).exits(0).says(alone);
+    for command in ["plan", "run"] {
+        job(command, "30/1d", &file).exits(2).says("the use of limits can't be kept in");
+    }
+    let fresh = account.place.path("fresh");
+    assert!(!job("plan", "30/3s", &fresh).exits(0).stdout.contains("alone"));
+    assert!(!fs::exists(&fresh).unwrap(), "a plan writes nothing");
+}
+
 #[test]
 fn resumed_in_every_way_the_limit_holds() {
     let account = Account::new(&["30/3s"]);
@@ -328,4 +389,12 @@ fn a_run_that_shares_nothing_takes_nothing_from_the_others() {
     beside.ends().with_code(0);
     assert_eq!(account.requests(), 90);
     assert!(account.mock.judgement().windows[0].most >= 60);
+    let verify = |output: &str| {
+        let verified = throng("verify").flags(&account.place.path(output)).exits(0);
+        verified.stdout.contains("not share its limits, so what other runs of the account sent is")
+    };
+    assert!(!verify("a.jsonl") && verify("b.jsonl"));
+    // A run that goes on with its results shares them, and the ones before did not.
+    account.run("30/3s", "b.jsonl", 31).flags("--resume").exits(0);
+    assert!(verify("b.jsonl"));
 }

@@ -45,7 +45,7 @@ mod quota;
 pub use quota::{
     AccountNames, ClockReading, FileQuotaStore, LeaseReply, LeaseRequest, LeasedLimiter,
     NamedAccount, Quota, QuotaBalance, QuotaHandle, QuotaState, QuotaStore, ScopeKey, balance,
-    create_private, path_of, processes, state_directory, store_error,
+    create_private, is_salt_lost, path_of, processes, salt, state_directory, store_error,
 };
 
 mod gate;

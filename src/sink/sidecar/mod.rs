@@ -101,6 +101,8 @@ pub struct RunFacts {
     pub limits_text: String,
     /// Whether the requests of earlier steps are in no record.
     pub has_steps: bool,
+    /// Whether limits were not shared with the other runs of the account.
+    pub is_alone: bool,
     /// Number of rows, if it was known before the run.
     pub rows: Option<u64>,
     /// Whether the run has ended with a record for each row.
@@ -127,6 +129,7 @@ pub fn facts_of(results: &Path) -> Option<RunFacts> {
         limits: identity.rates,
         limits_text: identity.limits,
         has_steps: identity.has_steps,
+        is_alone: identity.is_alone,
         rows: identity.rows,
         complete,
         records,
@@ -199,6 +202,10 @@ pub struct Identity {
     /// Whether the job has steps, of which the records tell the last one's requests alone.
     #[serde(default)]
     pub has_steps: bool,
+    /// Whether limits were not shared with the other runs of the account, by a run of which
+    /// there are records.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_alone: bool,
     /// Number of rows, if it is known before the run.
     #[serde(default)]
     pub rows: Option<u64>,

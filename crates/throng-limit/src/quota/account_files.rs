@@ -55,9 +55,14 @@ impl OtherFile {
 }
 
 impl AccountFiles {
-    /// Opens the file of the handle's limit, which is created if it doesn't exist.
+    /// Opens the file of the handle's limit, which is created if it doesn't exist. One run at a
+    /// time does so in an account.
     pub fn open(own: &Path) -> io::Result<AccountFiles> {
-        Ok(AccountFiles { own: LimitFile::open(own)?, others: Vec::new(), listed: None })
+        let own = match LimitFile::open_existing(own)? {
+            Some(own) => own,
+            None => LimitFile::create(own)?,
+        };
+        Ok(AccountFiles { own, others: Vec::new(), listed: None })
     }
 
     /// Opens the files of other limits, if one was added or removed since they were listed:

@@ -95,6 +95,17 @@ pub fn limit_paths(account: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Whether an account in this directory has a limit.
+pub fn has_limits(directory: &Path) -> io::Result<bool> {
+    for account in fs::read_dir(directory)? {
+        let account = account?;
+        if account.file_type()?.is_dir() && !limit_paths(&account.path())?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The file of a limit in its account's directory.
 #[must_use]
 pub fn path_of(

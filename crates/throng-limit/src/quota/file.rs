@@ -4,10 +4,11 @@
 //! The file has two headers and two parts for a content. A new content goes to the part
 //! that is not in use; its header, which is written last, makes it the one in use. So a kill
 //! or a power cut at any byte leaves the content before or the new one. A file is changed in
-//! place, since that is several times cheaper than to replace it.
+//! place, since that is several times cheaper than to replace it. A new file gets its name when
+//! its first content is written: one without a content is damaged.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,8 @@ pub struct Contents {
 pub struct LimitFile {
     path: PathBuf,
     file: File,
+    /// Whether the file has no content yet, and another name.
+    is_new: bool,
     /// The content that was read or written last, and its number.
     known: Option<(u64, Contents)>,
 }
@@ -68,20 +71,24 @@ struct Header {
 }
 
 impl LimitFile {
-    /// Opens a limit's file, which is created if it doesn't exist.
-    pub fn open(path: &Path) -> io::Result<LimitFile> {
-        check_regular(path)?;
+    /// Creates a limit's file, which has its name once its first content is written. One run at
+    /// a time creates a file.
+    pub fn create(path: &Path) -> io::Result<LimitFile> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-        Ok(LimitFile { path: path.to_owned(), file, known: None })
+        options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(name_before(path))?;
+        Ok(LimitFile { path: path.to_owned(), file, is_new: true, known: None })
     }
 
     /// Opens a limit's file, if it exists.
     pub fn open_existing(path: &Path) -> io::Result<Option<LimitFile>> {
         check_regular(path)?;
         match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(file) => Ok(Some(LimitFile { path: path.to_owned(), file, known: None })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(file) => {
+                Ok(Some(LimitFile { path: path.to_owned(), file, is_new: false, known: None }))
+            }
+            // A link that leads nowhere is not replaced.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -89,6 +96,16 @@ impl LimitFile {
     /// The path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Gives a new file its name.
+    fn publish(&mut self, durably: bool) -> io::Result<()> {
+        fs::rename(name_before(&self.path), &self.path)?;
+        self.is_new = false;
+        match self.path.parent().filter(|_| durably) {
+            Some(directory) => File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
     }
 
     /// Locks the file; none if another process holds the lock for longer than a
@@ -100,59 +117,69 @@ impl LimitFile {
     pub fn lock(&mut self) -> io::Result<Option<LockedFile<'_>>> {
         for _ in 0..TRIES {
             if take(&self.file)? {
-                return self.checked();
+                return match self.checked() {
+                    Ok(Some(number)) => Ok(Some(LockedFile { limit: self, number })),
+                    other => {
+                        release(&self.file);
+                        other.map(|_| None)
+                    }
+                };
             }
             std::thread::sleep(TRY_AGAIN);
         }
         Ok(None)
     }
 
-    /// The file that this one's path leads to, locked.
-    fn checked(&mut self) -> io::Result<Option<LockedFile<'_>>> {
-        if !is_at(&self.file, &self.path) {
-            // A run that had no more use for it may have removed it.
-            let number = self.read()?;
-            let was_removed = self.known.as_ref().is_some_and(|(_, it)| it.removed);
-            if !(was_removed || number == 0) {
-                return Err(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "something else has removed or replaced it",
-                ));
-            }
-            *self = LimitFile::open(&self.path)?;
-            return Ok(None);
+    /// The number of the content in use, if the file is locked that the path leads to.
+    fn checked(&mut self) -> io::Result<Option<u64>> {
+        if self.is_new {
+            return Ok(Some(0));
         }
         let number = self.read()?;
-        Ok(Some(LockedFile { limit: self, number }))
+        if is_at(&self.file, &self.path) {
+            return Ok(Some(number));
+        }
+        // A run that had no more use for it may have removed it.
+        if !self.known.as_ref().is_some_and(|(_, contents)| contents.removed) {
+            let text = "something else has removed or replaced it";
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        if let Some(file) = LimitFile::open_existing(&self.path)? {
+            *self = file;
+        }
+        Ok(None)
     }
 
-    /// Reads the content in use, unless it is known, and gives its number; 0 if there is none.
+    /// Reads the content in use, unless it is known, and gives its number.
     fn read(&mut self) -> io::Result<u64> {
+        let damaged = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         let mut headers = [0; 2 * HEADER];
         let length = read_up_to(&self.file, &mut headers, 0)?;
-        // A file whose first content was not written to its end has no header yet: it is new.
-        if headers[..length].iter().all(|byte| *byte == 0) {
-            self.known = None;
-            return Ok(0);
+        if length == 0 {
+            return damaged("it is damaged: it is empty");
         }
         let mut found: Vec<Header> =
             headers[..length].chunks(HEADER).filter_map(Header::parse).collect();
         found.sort_by_key(|header| std::cmp::Reverse(header.number));
         for header in found {
-            if self.known.as_ref().is_some_and(|(number, _)| *number == header.number) {
-                return Ok(header.number);
+            let known = self.known.as_ref().map_or(0, |(number, _)| *number);
+            if header.number < known {
+                return damaged("it is damaged: an older content was put back");
+            }
+            if header.number == known {
+                return Ok(known);
             }
             if let Some(contents) = header.contents(&self.file)? {
                 self.known = Some((header.number, contents));
                 return Ok(header.number);
             }
         }
-        Err(io::Error::new(io::ErrorKind::InvalidData, "it is damaged"))
+        damaged("it is damaged")
     }
 }
 
 impl LockedFile<'_> {
-    /// The content; none if the file is new.
+    /// The content; none if the file is new, or was of no use any more.
     #[must_use]
     pub fn contents(&self) -> Option<&Contents> {
         let known = self.limit.known.as_ref().map(|(_, contents)| contents);
@@ -162,7 +189,7 @@ impl LockedFile<'_> {
     /// Removes the file, which is of no use any more.
     pub fn remove(mut self) -> io::Result<()> {
         self.put(Contents { removed: true, ..Contents::default() }, false)?;
-        std::fs::remove_file(&self.limit.path)
+        fs::remove_file(&self.limit.path)
     }
 
     /// Writes the content; if it is to be durable, returns when it is on the disk.
@@ -186,6 +213,9 @@ impl LockedFile<'_> {
         if durably {
             file.sync_data()?;
         }
+        if self.limit.is_new {
+            self.limit.publish(durably)?;
+        }
         self.limit.known = Some((number, contents));
         self.number = number;
         Ok(())
@@ -194,8 +224,7 @@ impl LockedFile<'_> {
 
 impl Drop for LockedFile<'_> {
     fn drop(&mut self) {
-        // A lock that can't be given back ends with the process.
-        let _ = flock(&self.limit.file, FlockOperation::Unlock);
+        release(&self.limit.file);
     }
 }
 
@@ -232,7 +261,7 @@ impl Header {
     }
 }
 
-/// Reads the content of a limit's file, without a lock; none if it doesn't exist or is new.
+/// Reads the content of a limit's file, without a lock; none if it doesn't exist.
 pub fn read(path: &Path) -> io::Result<Option<Contents>> {
     check_regular(path)?;
     let file = match File::open(path) {
@@ -240,7 +269,7 @@ pub fn read(path: &Path) -> io::Result<Option<Contents>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut limit = LimitFile { path: path.to_owned(), file, known: None };
+    let mut limit = LimitFile { path: path.to_owned(), file, is_new: false, known: None };
     // A content that is replaced while it is read is read again.
     let mut tries = TRIES;
     while let Err(error) = limit.read() {
@@ -251,6 +280,11 @@ pub fn read(path: &Path) -> io::Result<Option<Contents>> {
         std::thread::sleep(TRY_AGAIN);
     }
     Ok(limit.known.map(|(_, contents)| contents).filter(|contents| !contents.removed))
+}
+
+/// The name of a new limit's file until it has a content.
+fn name_before(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// Refuses a path that leads to something other than a file: to open a pipe may wait for ever.
@@ -344,6 +378,11 @@ fn take(file: &File) -> io::Result<bool> {
     }
 }
 
+fn release(file: &File) {
+    // A lock that can't be given back ends with the process.
+    let _ = flock(file, FlockOperation::Unlock);
+}
+
 /// Whether this open file is the one that the path leads to.
 pub fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.metadata()) {
@@ -378,47 +417,77 @@ mod tests {
     #[test]
     fn a_kill_at_any_byte_leaves_the_content_before_or_the_new_one() {
         let path = path();
-        let mut limit = LimitFile::open(&path).unwrap();
+        let mut limit = LimitFile::create(&path).unwrap();
+        assert_eq!(limit_in(&path), None);
+        write(&mut limit, "one");
         let mut images = vec![std::fs::read(&path).unwrap()];
-        for text in ["one", "two", "three"] {
+        for text in ["two", "three", "four"] {
             write(&mut limit, text);
             images.push(std::fs::read(&path).unwrap());
         }
         for (index, pair) in images.windows(2).enumerate() {
-            let before = [None, Some("one"), Some("two")][index];
+            let (before, after) = [("one", "two"), ("two", "three"), ("three", "four")][index];
             let [old, new] = pair else { unreachable!() };
-            let header = ((index as u64 + 1) % 2) as usize * HEADER;
+            let header = (index as u64 % 2) as usize * HEADER;
             // All of the content without its header, and then parts of the header.
             for written in [0, 1, HEADER / 2, HEADER] {
                 let mut torn = new.clone();
-                let known = old.get(header..header + HEADER).unwrap_or(&[0; HEADER]);
+                let known = &old[header..header + HEADER];
                 torn[header + written..header + HEADER].copy_from_slice(&known[written..]);
                 std::fs::write(&path, torn).unwrap();
-                let after = ["one", "two", "three"][index];
-                let found = match read(&path) {
-                    Ok(contents) => contents.map(|contents| contents.limit),
-                    // Half of the first header that there ever was: no run has leased yet.
-                    Err(_) => None,
-                };
-                let is_either = found.as_deref() == before || found.as_deref() == Some(after);
-                assert!(is_either, "{index}: {written} bytes of the header: {found:?}");
+                let found = limit_in(&path).unwrap();
+                assert!([before, after].contains(&&*found), "{index}: {written} bytes: {found}");
             }
         }
     }
 
     #[test]
+    fn a_new_file_has_its_name_once_it_has_a_content() {
+        let path = path();
+        // A process was killed before it wrote the first content.
+        std::fs::write(name_before(&path), "half of it").unwrap();
+        let mut limit = LimitFile::create(&path).unwrap();
+        assert_eq!(limit.lock().unwrap().unwrap().contents(), None);
+        assert!(!path.exists());
+        write(&mut limit, "one");
+        assert_eq!(limit_in(&path).as_deref(), Some("one"));
+        assert!(!name_before(&path).exists());
+        write(&mut limit, "two");
+        assert_eq!(limit_in(&path).as_deref(), Some("two"));
+    }
+
+    #[test]
+    fn an_empty_file_and_an_older_content_are_damage() {
+        let path = path();
+        let mut limit = LimitFile::create(&path).unwrap();
+        write(&mut limit, "one");
+        let older = std::fs::read(&path).unwrap();
+        write(&mut limit, "two");
+        write(&mut limit, "three");
+        std::fs::write(&path, older).unwrap();
+        let error = limit.lock().err().unwrap().to_string();
+        assert_eq!(error, "it is damaged: an older content was put back");
+        std::fs::write(&path, "").unwrap();
+        let error = limit.lock().err().unwrap().to_string();
+        assert_eq!(error, "it is damaged: it is empty");
+        assert_eq!(read(&path).unwrap_err().to_string(), error);
+        let mut other = LimitFile::open_existing(&path).unwrap().unwrap();
+        assert_eq!(other.lock().err().unwrap().to_string(), error);
+    }
+
+    #[test]
     fn a_file_that_was_removed_for_good_reason_begins_anew_for_its_other_users() {
         let path = path();
-        let mut one = LimitFile::open(&path).unwrap();
-        let mut other = LimitFile::open(&path).unwrap();
+        let mut one = LimitFile::create(&path).unwrap();
         write(&mut one, "one");
+        let mut other = LimitFile::open_existing(&path).unwrap().unwrap();
         assert_eq!(other.lock().unwrap().unwrap().contents(), Some(&contents("one")));
         one.lock().unwrap().unwrap().remove().unwrap();
         assert_eq!(limit_in(&path), None);
+        assert!(other.lock().unwrap().is_none(), "there is none");
+        write(&mut LimitFile::create(&path).unwrap(), "two");
         assert!(other.lock().unwrap().is_none(), "it opens the new one");
-        assert_eq!(other.lock().unwrap().unwrap().contents(), None);
-        write(&mut other, "two");
-        assert_eq!(limit_in(&path).as_deref(), Some("two"));
+        assert_eq!(other.lock().unwrap().unwrap().contents(), Some(&contents("two")));
         std::fs::remove_file(&path).unwrap();
         let error = other.lock().err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");

@@ -9,7 +9,7 @@
 //! `store` keeps the states in files for all runs on a machine: `handle` leases from one of
 //! them, `account_files` locks them together, `file` reads and writes one. `runs` knows which
 //! runs live, `session` what the handles of this one share. `directory` has the places of the
-//! files; `balance` shows what is left.
+//! files, and `salt` keeps the names of accounts from telling more; `balance` shows what is left.
 
 mod account;
 mod account_files;
@@ -28,6 +28,8 @@ mod leased;
 pub use leased::{LeaseReply, LeaseRequest, LeasedLimiter, QuotaHandle, QuotaStore, ScopeKey};
 mod machine;
 mod runs;
+mod salt;
+pub use salt::{is_salt_lost, salt};
 mod session;
 mod state;
 pub use state::QuotaState;
