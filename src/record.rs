@@ -239,6 +239,8 @@ failure_kinds! {
     NotSse = "not sse";
     /// The body of the answer is no table in CSV.
     NotCsv = "not csv";
+    /// The body of the answer is no document in XML.
+    NotXml = "not xml";
     /// A jq program took too long or too much memory.
     JqTooLong = "jq too long";
     /// The answer has no list of items.

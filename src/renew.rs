@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::extract::{AnswerContext, AnswerKind, Extractor, Settings};
+use crate::extract::{AnswerContext, AnswerKind, Extractor, Settings, list_names};
 use crate::format::RESERVED;
 use crate::record::{Failure, FailureKind};
 use crate::row::{Fields, Row};
@@ -18,6 +18,8 @@ pub(crate) struct Renewal {
     extractor: Extractor,
     /// The kind of the answers' bodies, where the job says it.
     kind: Option<AnswerKind>,
+    /// The names that the programs read as lists.
+    lists: Vec<String>,
     /// The names of the values that the programs take.
     taken: Vec<String>,
     /// The values of the file as it was, by name.
@@ -86,6 +88,7 @@ impl Renewal {
         Ok(Renewal {
             extractor,
             kind,
+            lists: list_names(settings.values().filter_map(Value::as_str)),
             taken,
             known,
             used: BTreeSet::new(),
@@ -154,6 +157,7 @@ impl Renewal {
         let status = fields.get("_status").and_then(number);
         let context = AnswerContext {
             kind: self.kind,
+            lists: &self.lists,
             status: status.and_then(|status| StatusCode::from_u16(status).ok()),
             row: Some(&row),
             ..AnswerContext::default()
@@ -264,6 +268,7 @@ fn is_of_extraction(kind: &FailureKind) -> bool {
             | FailureKind::NotJson
             | FailureKind::NotSse
             | FailureKind::NotCsv
+            | FailureKind::NotXml
             | FailureKind::SeveralDocuments
     )
 }

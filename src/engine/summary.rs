@@ -284,7 +284,7 @@ fn brake(context: &RunContext, uniform: &UniformFailure) -> BrakeReport {
     let failure = record.outcome.as_ref().err();
     let body = record.body.as_deref();
     let stage = &context.plan.stages[uniform.stage_index];
-    let read = AnswerContext { kind: stage.answer_kind, ..AnswerContext::default() };
+    let read = stage.kept_context(AnswerContext::default());
     let keys = body.zip(failure).and_then(|(body, failure)| match &failure.kind {
         FailureKind::MissingValue(name) => stage.extractor.keys_near(name, body.as_bytes(), &read),
         FailureKind::MissingItems | FailureKind::MissingNextPage => keys_of(body.as_bytes(), &read),

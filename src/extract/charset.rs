@@ -7,6 +7,9 @@ use encoding_rs::Encoding;
 use super::AnswerContext;
 use crate::record::{Failure, FailureKind};
 
+/// Maximum number of bytes at the beginning of a document in which it declares its encoding.
+const MAX_DECLARATION: usize = 1024;
+
 /// The text of a body, without a byte order mark.
 ///
 /// # Errors
@@ -54,7 +57,7 @@ fn decoded<'a>(
 ) -> Option<Result<Cow<'a, str>, Failure>> {
     let by_mark = Encoding::for_bom(body).map(|(encoding, _)| encoding);
     let by_type = || Encoding::for_label(charset(context.content_type()?)?.as_bytes());
-    let encoding = by_mark.or_else(by_type)?;
+    let encoding = by_mark.or_else(by_type).or_else(|| declared(body))?;
     let (text, _, has_errors) = encoding.decode(body);
     if !has_errors {
         return Some(Ok(text));
@@ -69,6 +72,24 @@ fn charset(value: &str) -> Option<&str> {
     let mut parameters = value.split(';').skip(1).filter_map(|it| it.split_once('='));
     let (_, value) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
     Some(value.trim().trim_matches(['"', '\'']))
+}
+
+/// The encoding that a document declares of itself: XML in its first line, HTML in a `<meta>`.
+fn declared(body: &[u8]) -> Option<&'static Encoding> {
+    let start = body.get(..MAX_DECLARATION).unwrap_or(body).trim_ascii_start();
+    let start = String::from_utf8_lossy(start);
+    let (_, named) = if start.starts_with("<?xml") {
+        start.split_once("?>")?.0.split_once("encoding=")?
+    } else if start.starts_with('<') {
+        start.split_once("charset=")?
+    } else {
+        return None;
+    };
+    let is_of_label = |c: char| c.is_ascii_alphanumeric() || "-_:.".contains(c);
+    let label = named.trim_start_matches(['"', '\'']).split(|c| !is_of_label(c)).next()?;
+    let encoding = Encoding::for_label(label.as_bytes())?;
+    // What is read as ASCII here is no UTF-16.
+    encoding.is_ascii_compatible().then_some(encoding)
 }
 
 fn not_text(why: String) -> Failure {
@@ -103,6 +124,16 @@ mod tests {
             ("text/plain; charset=utf-16be", &bare, "aé"),
             ("text/plain; charset=unheard-of", b"\xef\xbb\xbfabc", "abc"),
             ("text/plain; charset=utf-16", b"abc", "abc"),
+            (
+                "text/xml",
+                b"<?xml version='1.0' encoding='iso-8859-1'?><r>\xe9</r>",
+                "<?xml version='1.0' encoding='iso-8859-1'?><r>é</r>",
+            ),
+            (
+                "text/html",
+                b"<html><meta charset=\"windows-1251\">\xcc\xe8\xf0",
+                "<html><meta charset=\"windows-1251\">Мир",
+            ),
         ] {
             assert_eq!(read(kind, body).as_deref(), Ok(expected), "{kind}");
         }
@@ -116,6 +147,8 @@ mod tests {
             ("text/plain; charset=unheard-of", b"Caf\xe9", "byte 3 is 0xe9"),
             ("text/plain; charset=shift_jis", b"\x93", "no text in Shift_JIS"),
             ("application/pdf", b"\0\x01", "zero byte"),
+            ("text/xml", b"<?xml encoding=\"utf-16\"?><r>\xe9</r>", "no text in UTF-8"),
+            ("text/xml", b"<?xml version=\"1.0\"?><r>\xe9</r>", "no text in UTF-8"),
         ] {
             let error = read(kind, body).unwrap_err();
             assert!(error.contains(why), "{error}");

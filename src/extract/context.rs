@@ -17,6 +17,8 @@ pub const VARIABLES: [&str; 4] = ["$status", "$headers", "$url", "$row"];
 pub struct AnswerContext<'a> {
     /// The kind of the body, where the job says it.
     pub kind: Option<AnswerKind>,
+    /// Names of elements of XML that are lists also where there is one of them.
+    pub lists: &'a [String],
     /// `$status`: the answer's status, a number.
     pub status: Option<StatusCode>,
     /// `$headers`: the answer's headers, by their names in small letters.

@@ -15,6 +15,7 @@ use super::jq::JqInput;
 use super::json::{MAX_CHARS, documents};
 use super::kind::AnswerKind;
 use super::table::table;
+use super::xml::{self, is_page, xml};
 use crate::record::{Failure, FailureKind, excerpt};
 
 /// The body of an answer as one value.
@@ -84,24 +85,28 @@ pub fn to_jq(value: Value) -> JqInput {
 /// its first bytes.
 ///
 /// # Errors
-/// A failure `not text`, `not json`, `several documents`, `not sse` or `not csv`.
+/// A failure `not text`, `not json`, `several documents`, `not sse`, `not csv` or `not xml`.
 pub fn parse(body: &[u8], context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
     match context.kind {
         Some(AnswerKind::Bytes) => Ok(whole(BASE64_STANDARD.encode(body).into())),
-        Some(kind) => of_kind(kind, &decoded(body, context)?),
+        Some(kind) => of_kind(kind, &decoded(body, context)?, context),
         None => guess(&decoded(body, context)?, context),
     }
 }
 
-fn of_kind(kind: AnswerKind, text: &str) -> Result<Parsed, Failure> {
+fn of_kind(kind: AnswerKind, text: &str, context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
     let is_empty = text.trim().is_empty();
     match kind {
         AnswerKind::Text | AnswerKind::Bytes => Ok(whole(text.into())),
-        AnswerKind::Json | AnswerKind::Ndjson if is_empty => Ok(empty(kind)),
+        AnswerKind::Json | AnswerKind::Ndjson | AnswerKind::Xml if is_empty => Ok(empty(kind)),
         AnswerKind::Json => one(text, documents(text)?),
         AnswerKind::Ndjson => Ok(list("documents", documents(text)?)),
         AnswerKind::Sse => Ok(list("events", events(text)?)),
         AnswerKind::Csv => Ok(list("lines", table(text)?)),
+        AnswerKind::Xml => {
+            let about = Some("the answer is XML, an object with the name of its root".to_owned());
+            Ok(Parsed { about, ..whole(xml(text, context.lists)?) })
+        }
     }
 }
 
@@ -113,8 +118,17 @@ fn guess(text: &str, context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
     }
     let is_json = text.trim_start().starts_with(['{', '[']);
     match declared {
-        Some(AnswerKind::Ndjson) => return of_kind(AnswerKind::Ndjson, text),
-        Some(kind @ (AnswerKind::Sse | AnswerKind::Csv)) if !is_json => return of_kind(kind, text),
+        Some(AnswerKind::Ndjson) => return of_kind(AnswerKind::Ndjson, text, context),
+        Some(kind @ (AnswerKind::Sse | AnswerKind::Csv)) if !is_json => {
+            return of_kind(kind, text, context);
+        }
+        Some(AnswerKind::Xml) if !is_json && !is_page(text) => {
+            return of_kind(AnswerKind::Xml, text, context);
+        }
+        Some(AnswerKind::Json) => {}
+        _ if xml::begins(text) && !is_page(text) => {
+            return of_kind(AnswerKind::Xml, text, context);
+        }
         _ => {}
     }
     let failure = match documents(text) {
@@ -126,8 +140,8 @@ fn guess(text: &str, context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
         Err(failure) => failure,
     };
     match declared {
-        Some(kind @ (AnswerKind::Sse | AnswerKind::Csv)) => of_kind(kind, text),
-        _ if events::begin(text) => of_kind(AnswerKind::Sse, text),
+        Some(kind @ (AnswerKind::Sse | AnswerKind::Csv)) => of_kind(kind, text, context),
+        _ if events::begin(text) => of_kind(AnswerKind::Sse, text, context),
         Some(AnswerKind::Json) => Err(failure),
         _ => Ok(Parsed { value: text.into(), not_json: Some(failure), about: None }),
     }

@@ -343,6 +343,12 @@ mod tests {
             ("[splits(\",\")?] | length", json!(0)),
             ("@base64 \"\\(.n)\"", json!("NA==")),
             ("walk(if type == \"number\" then . + 1 else . end) | .n", json!(5)),
+            ("[.n, .none, .a | list | length]", json!([1, 0, 3])),
+            (
+                "[.s, .none, {\"#text\": 1}, {\"@a\": 1} | text]",
+                json!(["[1,[2]] 3", null, 1, null]),
+            ),
+            ("def text: 7; text", json!(7)),
         ] {
             match run(code, body.clone()) {
                 Ok(found) => assert_eq!(found, value, "{code}"),

@@ -14,6 +14,8 @@ pub enum AnswerKind {
     Sse,
     /// A table with a line of names: a list of objects.
     Csv,
+    /// A document in XML: an object of its elements.
+    Xml,
     /// A text.
     Text,
     /// Bytes that are no text: their base64.
@@ -22,11 +24,12 @@ pub enum AnswerKind {
 
 impl AnswerKind {
     /// All of them, in the order of the documentation.
-    pub const ALL: [AnswerKind; 6] = [
+    pub const ALL: [AnswerKind; 7] = [
         AnswerKind::Json,
         AnswerKind::Ndjson,
         AnswerKind::Sse,
         AnswerKind::Csv,
+        AnswerKind::Xml,
         AnswerKind::Text,
         AnswerKind::Bytes,
     ];
@@ -39,6 +42,7 @@ impl AnswerKind {
             AnswerKind::Ndjson => "ndjson",
             AnswerKind::Sse => "sse",
             AnswerKind::Csv => "csv",
+            AnswerKind::Xml => "xml",
             AnswerKind::Text => "text",
             AnswerKind::Bytes => "bytes",
         }
@@ -73,13 +77,17 @@ impl AnswerKind {
             | "application/javascript"
             | "application/x-javascript" => AnswerKind::Json,
             name if name.ends_with("+json") => AnswerKind::Json,
+            // A page for people.
+            "application/xhtml+xml" => AnswerKind::Text,
+            "application/xml" | "text/xml" => AnswerKind::Xml,
+            name if name.ends_with("+xml") => AnswerKind::Xml,
             name if name.starts_with("text/") => AnswerKind::Text,
             name if is_of_bytes(name) => AnswerKind::Bytes,
             _ => return None,
         })
     }
 
-    /// Whether a body of this kind is one JSON document.
+    /// Whether a body of this kind is one document.
     pub(super) fn is_document(self) -> bool {
         !matches!(self, AnswerKind::Ndjson | AnswerKind::Sse | AnswerKind::Csv)
     }
@@ -88,7 +96,6 @@ impl AnswerKind {
 /// Whether a type is one of files that are no text.
 fn is_of_bytes(name: &str) -> bool {
     let group = name.split('/').next().unwrap_or_default();
-    let is_text = name.ends_with("+xml");
     let known = [
         "application/octet-stream",
         "application/pdf",
@@ -97,7 +104,7 @@ fn is_of_bytes(name: &str) -> bool {
         "application/x-gzip",
         "binary/octet-stream",
     ];
-    (["image", "audio", "video", "font"].contains(&group) && !is_text) || known.contains(&name)
+    ["image", "audio", "video", "font"].contains(&group) || known.contains(&name)
 }
 
 #[cfg(test)]
@@ -114,7 +121,10 @@ mod tests {
             ("text/csv; header=present", Some(AnswerKind::Csv)),
             ("text/plain", Some(AnswerKind::Text)),
             ("text/html; charset=utf-8", Some(AnswerKind::Text)),
-            ("image/svg+xml", None),
+            ("image/svg+xml", Some(AnswerKind::Xml)),
+            ("application/atom+xml; charset=utf-8", Some(AnswerKind::Xml)),
+            ("text/xml", Some(AnswerKind::Xml)),
+            ("application/xhtml+xml", Some(AnswerKind::Text)),
             ("image/png", Some(AnswerKind::Bytes)),
             ("application/pdf", Some(AnswerKind::Bytes)),
             ("application/x-www-form-urlencoded", None),

@@ -20,12 +20,14 @@ mod jq;
 mod json;
 mod keys;
 mod kind;
+mod lists;
 mod outline;
 mod paths;
 mod scanner;
 #[cfg(test)]
 mod spellings;
 mod table;
+mod xml;
 
 pub use charset::text;
 pub use context::AnswerContext;
@@ -35,6 +37,7 @@ pub(crate) use jq::json as jq_text;
 pub use jq::{JqInput, Program};
 pub use keys::keys_of;
 pub use kind::AnswerKind;
+pub use lists::list_names;
 pub use outline::{OutlineEntry, outline};
 use paths::{Path, PathScanner, PathValues};
 
@@ -234,6 +237,10 @@ impl Extractor {
             (Err(failure), Ok(text)) if failure.kind != FailureKind::JqTooLong => {
                 self.find_in(text.into_owned().into(), context)
             }
+            // A program over the text of XML finds none in its elements.
+            (Ok(found), Ok(text)) if is_markup(&text) && found.iter().all(Result::is_err) => {
+                self.find_in(text.into_owned().into(), context)
+            }
             (found, _) => found,
         };
         match found {
@@ -341,6 +348,10 @@ impl WantedValue {
 
 fn is_nothing(found: &Result<Value, String>) -> bool {
     found.as_ref().map_or(true, Value::is_null)
+}
+
+fn is_markup(text: &str) -> bool {
+    text.trim_start().starts_with('<')
 }
 
 /// Adds what is to be told of an answer to the reason why it has no value.

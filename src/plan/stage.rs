@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Uri};
+use serde_json::Value;
 
 use crate::auth::{Signer, Tokens};
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::extract::{AnswerContext, AnswerKind, CostExtractor, Extractor, Items};
+use crate::extract::{AnswerContext, AnswerKind, CostExtractor, Extractor, Items, list_names};
 use crate::format::{Format, KeepBody};
 use crate::judge::signals::{BodySignals, HeaderRules};
 use crate::judge::{AnswerTable, Judge, RefusalRule, Tries};
@@ -53,6 +54,8 @@ pub struct Stage {
     pub(crate) body_signals: Option<BodySignals>,
     /// The kind of the answers' bodies, where the job says it.
     pub(crate) answer_kind: Option<AnswerKind>,
+    /// The names that programs of the job read as lists.
+    lists: Vec<String>,
     pub(crate) extractor: Extractor,
     pub(crate) true_costs: Option<CostExtractor>,
     pub(crate) each: Option<Items>,
@@ -99,6 +102,7 @@ impl Stage {
         Ok(Stage {
             account: account::of(job, &renderer, context.environment),
             answer_kind: job.answer_format,
+            lists: lists(job),
             extractor: Extractor::new(&job.extract)?,
             true_costs: CostExtractor::new(policy.settle(), policy.units())?,
             fixed_cost: renderer
@@ -137,18 +141,23 @@ impl Stage {
 
     /// What programs can read of an answer beside its body, where values are taken of it.
     pub(crate) fn read_context<'a>(
-        &self,
+        &'a self,
         answer: &'a Answer,
         url: &'a Uri,
         row: Option<&'a Row>,
     ) -> AnswerContext<'a> {
-        AnswerContext { kind: self.answer_kind, row, ..answer.context(url) }
+        AnswerContext { row, ..self.kept_context(answer.context(url)) }
+    }
+
+    /// The context of a body of which this is known.
+    pub(crate) fn kept_context<'a>(&'a self, known: AnswerContext<'a>) -> AnswerContext<'a> {
+        AnswerContext { kind: self.answer_kind, lists: &self.lists, ..known }
     }
 
     /// What the table of answers can read of an answer beside its body. The kind that the job
     /// says is that of its successes.
     pub(crate) fn judge_context<'a>(
-        &self,
+        &'a self,
         answer: &'a Answer,
         url: &'a Uri,
         row: Option<&'a Row>,
@@ -270,6 +279,17 @@ fn check_costs(policy: &Policy) -> Result<(), Error> {
     Err(Error::plan(format!(
         "a rate counts {unit}, and nothing says how many {unit} a request costs: give limit.cost (--cost), such as --cost {unit}='prompt | length / 4 + 200', or --cost {unit}=1{settled}"
     )))
+}
+
+/// The names that the programs of a job read as lists.
+fn lists(job: &Job) -> Vec<String> {
+    let pages = &job.pages;
+    let of_body = [&pages.next, &pages.cursor, &pages.until, &pages.count, &job.items.each];
+    let of_rules = job.answer.iter().flat_map(|rule| [&rule.when, &rule.wait]);
+    let of_refusals = job.refusal.iter().flat_map(|rule| [&rule.when, &rule.wait]);
+    let programs = of_body.into_iter().chain(of_rules).chain(of_refusals).flatten();
+    let of_values = job.extract.values().filter_map(Value::as_str);
+    list_names(programs.map(String::as_str).chain(of_values))
 }
 
 /// Refuses parts of a job that exclude each other, or need one that is missing.

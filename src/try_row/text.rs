@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{RowEnd, TriedAnswer, TriedRow, TriedStep};
-use crate::extract::{self, AnswerContext, ExtractedValue, outline};
+use crate::extract::{self, ExtractedValue, outline};
 use crate::judge::signals::LimitSignal;
 use crate::plan::{HIDDEN, Stage, shown_request};
 use crate::record::Failure;
@@ -192,7 +192,7 @@ impl Page<'_> {
     /// The keys of the answer, or of its first item.
     fn keys(&mut self, stage: &Stage, tried: &TriedAnswer) {
         let item = tried.items.as_ref().and_then(|items| items.first());
-        let answer = AnswerContext { kind: stage.answer_kind, ..tried.answer.read_as_is() };
+        let answer = stage.kept_context(tried.answer.read_as_is());
         let (body, context) = match item {
             Some(item) => (item, answer.of_item()),
             None => (&tried.answer.body, answer),

@@ -121,6 +121,8 @@ fn several_documents_are_a_list() {
         ("error_for_events", ".error", json!("x")),
         ("csv", "map(.price)", json!(["2,5", "3,5"])),
         ("csv", ".[1].id", json!("2")),
+        ("xml", ".r.item", json!({"@id": "1", "price": "2.5"})),
+        ("xml", ".r.item[0].price | tonumber", json!(2.5)),
         ("cp1251", ".[0][\"имя\"]", json!("Мир")),
     ] {
         assert_eq!(value(name, program), expected, "{name} {program}");

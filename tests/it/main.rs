@@ -96,3 +96,4 @@ mod verdicts;
 mod verify;
 mod virtual_jobs;
 mod words;
+mod xml_answers;

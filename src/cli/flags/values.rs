@@ -13,7 +13,7 @@ pub struct ValueFlags {
     /// A value of each answer, by jq; a NAME that ends in ? may be missing (repeat)
     #[arg(short, long, value_name = "NAME=JQ", value_parser = assignment)]
     extract: Vec<Pair>,
-    /// What bodies are, where their type and first bytes don't say it: json, ndjson, sse, csv, text, or bytes (as base64)
+    /// What bodies are, where their type and first bytes don't say it: json, ndjson, sse, csv, xml, text, or bytes (as base64)
     #[arg(long, value_name = "KIND", value_parser = answer_kind)]
     answer_format: Option<AnswerKind>,
     #[command(flatten)]

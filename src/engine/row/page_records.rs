@@ -66,7 +66,7 @@ pub(super) struct PageCollector<'a, E> {
 impl RowExecutor {
     /// What programs can read of a page beside its body, if it has come.
     fn context<'a>(
-        &self,
+        &'a self,
         page: &'a FetchedPage,
         row: Option<&'a Row>,
     ) -> Option<AnswerContext<'a>> {

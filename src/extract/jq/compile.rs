@@ -32,6 +32,12 @@ const ENVIRONMENT: &str =
 const NO_OUTPUT: &str = "programs write nothing but their values";
 const ONE_INPUT: &str = "a program has one input, which is .";
 
+/// Definitions beside those of jq, for values of XML.
+const OWN: [(&str, &str); 2] = [
+    ("list", "if type == \"array\" then . elif . == null then [] else [.] end"),
+    ("text", "if type == \"object\" then .[\"#text\"] else . end"),
+];
+
 fn is_excluded(name: &str) -> bool {
     EXCLUDED.iter().any(|(known, _)| *known == name)
 }
@@ -46,6 +52,9 @@ pub fn compile<'a>(code: &'a str, variables: &[&'a str]) -> Result<Filter<Bounde
         .chain(jaq_json::defs())
         .filter(|def| !is_excluded(def.name));
     let mut definitions: Vec<Def<&str>> = standard.collect();
+    for (name, code) in OWN {
+        definitions.push(Def { name, args: Vec::new(), body: parsed(code)? });
+    }
     definitions.push(Def { name: PROGRAM, args: Vec::new(), body: parsed(code)? });
     let definitions = definitions.into_iter().map(guarded_def);
     let functions = jaq_core::funs()
