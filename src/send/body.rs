@@ -2,13 +2,14 @@
 
 use std::io::{self, Read};
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use encoding_rs::Encoding;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 
 use super::deadline::Deadline;
 use super::{Delivery, SendError, faults};
@@ -22,15 +23,17 @@ const MOST_ENCODINGS: usize = 4;
 /// The first bytes of gzip, with the one method that it has.
 const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 
-/// Reads a body to its end, or to `cap` bytes; `None` if the deadline passes first.
+/// Reads a body to its end, or to `cap` bytes; `None` if the deadline passes first, or `idle`
+/// without a part of it.
 pub async fn read(
     mut incoming: Incoming,
     cap: u64,
-    mut deadline: Deadline<'_>,
+    deadline: &mut Deadline<'_>,
+    idle: Option<Duration>,
 ) -> Option<Result<Bytes, SendError>> {
     let mut whole = Bytes::new();
     let mut parts = BytesMut::new();
-    while let Some(frame) = deadline.keep(pin!(incoming.frame())).await? {
+    while let Some(frame) = part(&mut incoming, deadline, idle).await? {
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => return Some(Err(faults::of_body(&error))),
@@ -50,6 +53,18 @@ pub async fn read(
         }
     }
     Some(Ok(if parts.is_empty() { whole } else { parts.freeze() }))
+}
+
+/// The next part of a body.
+async fn part(
+    incoming: &mut Incoming,
+    deadline: &mut Deadline<'_>,
+    idle: Option<Duration>,
+) -> Option<Option<hyper::Result<Frame<Bytes>>>> {
+    if let Some(idle) = idle {
+        deadline.begin_part(idle);
+    }
+    deadline.keep(pin!(incoming.frame())).await
 }
 
 /// Undoes the encodings that `content-encoding` names, the last one first. The decoded

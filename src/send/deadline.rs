@@ -23,13 +23,25 @@ const EXTRA: Duration = Duration::from_secs(1);
 /// A time limit for work that can come in parts.
 pub struct Deadline<'a> {
     timer: Pin<&'a mut Sleep>,
+    /// The end of the whole work.
+    end: Instant,
     extended: bool,
 }
 
 impl Deadline<'_> {
     /// A limit that ends with this timer.
     pub fn new(timer: Pin<&mut Sleep>) -> Deadline<'_> {
-        Deadline { timer, extended: false }
+        Deadline { end: timer.deadline(), timer, extended: false }
+    }
+
+    /// Begins to wait for a part of the work, which may take no longer than this.
+    pub fn begin_part(&mut self, longest: Duration) {
+        self.timer.as_mut().reset(self.end.min(Instant::now() + longest));
+    }
+
+    /// Whether the work could go on if its current part were not late.
+    pub fn is_before_end(&self) -> bool {
+        self.timer.deadline() < self.end
     }
 
     /// The result of the work or of a part of it; `None` if it is late.
@@ -44,7 +56,9 @@ impl Deadline<'_> {
                 break;
             }
             self.extended = true;
-            self.timer.as_mut().reset(Instant::now() + EXTRA);
+            let until = Instant::now() + EXTRA;
+            self.end = self.end.max(until);
+            self.timer.as_mut().reset(until);
         }
         // An endless sequence of parts is late as well.
         if self.late() >= EXTRA {
@@ -101,6 +115,22 @@ mod tests {
             advance(Duration::from_secs(35)).await;
             let work = pin!(sleep(Duration::from_millis(needed)));
             assert_eq!(limit.keep(work).await, outcome, "{needed} ms");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_may_take_its_time_and_all_parts_theirs() {
+        for (part, count, is_part_late) in [(900, 5, false), (1_100, 0, true)] {
+            let timer = pin!(sleep(Duration::from_secs(5)));
+            let (mut limit, mut parts) = (Deadline::new(timer), 0);
+            loop {
+                limit.begin_part(Duration::from_secs(1));
+                if limit.keep(pin!(sleep(Duration::from_millis(part)))).await.is_none() {
+                    break;
+                }
+                parts += 1;
+            }
+            assert_eq!((parts, limit.is_before_end()), (count, is_part_late), "{part} ms");
         }
     }
 

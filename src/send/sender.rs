@@ -168,9 +168,13 @@ impl Sender {
     ) -> Result<Answer, SendError> {
         let cap = self.transport.settings.max_body.as_u64();
         let (head, incoming) = head.into_parts();
-        let deadline = Deadline::new(lease.timer.as_mut());
-        let body = body::read(incoming, cap, deadline).await;
-        let body = body.unwrap_or_else(|| Err(self.too_slow("no whole answer")))?;
+        let mut deadline = Deadline::new(lease.timer.as_mut());
+        let idle = self.transport.settings.idle_timeout;
+        let body = body::read(incoming, cap, &mut deadline, idle).await;
+        let body = body.unwrap_or_else(|| {
+            let idle = idle.filter(|_| deadline.is_before_end());
+            Err(idle.map_or_else(|| self.too_slow("no whole answer"), idle_too_long))
+        })?;
         let latency = started.elapsed();
         lease.give_back(&head.headers);
         Ok(Answer {
@@ -230,6 +234,18 @@ impl Sender {
             detail: format!("{what} within {limit} (send.timeout or --timeout)"),
             delivery: Delivery::Unknown,
         }
+    }
+}
+
+/// A body of which no more came for this time.
+fn idle_too_long(idle: Duration) -> SendError {
+    let idle = humantime::format_duration(idle);
+    SendError {
+        kind: FailureKind::Timeout,
+        detail: format!(
+            "the answer began, and then nothing more of it came for {idle} (send.idle-timeout or --idle-timeout)"
+        ),
+        delivery: Delivery::Unknown,
     }
 }
 

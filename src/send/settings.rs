@@ -13,6 +13,9 @@ pub struct Settings {
     /// Maximum time from sending a request to the end of its answer.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
+    /// Maximum time between two parts of a body; none if it is left out.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Duration>,
     /// Maximum time of name resolution, TCP, proxy and TLS together.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
@@ -29,6 +32,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             timeout: Duration::from_secs(30),
+            idle_timeout: None,
             connect_timeout: Duration::from_secs(10),
             max_body: ByteSize::mib(10),
             follow: 0,

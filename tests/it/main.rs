@@ -45,6 +45,7 @@ mod heads;
 mod hostile;
 mod hosts;
 mod idle;
+mod idle_answers;
 mod inputs;
 mod jobs;
 mod kept;

@@ -43,6 +43,9 @@ pub struct RetryFlags {
     /// Time limit from sending a request to the end of its answer [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<String>,
+    /// Time limit between two parts of a body, for streams [default: none]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    idle_timeout: Option<String>,
     /// Time limit of name resolution, TCP and TLS together [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     connect_timeout: Option<String>,
@@ -100,6 +103,7 @@ impl RetryFlags {
     pub fn send_tree(&self) -> Value {
         json!({
             "timeout": self.timeout,
+            "idle-timeout": self.idle_timeout,
             "connect-timeout": self.connect_timeout,
             "max-body": self.max_body,
             "follow": self.follow,
