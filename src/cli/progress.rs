@@ -158,7 +158,10 @@ impl RecentRate {
             return format!("{per_second:.1}/s");
         };
         match rule.rate_pattern() {
-            Some(RatePattern::Windows { amount, period }) => {
+            Some(
+                RatePattern::Windows { amount, period }
+                | RatePattern::TwoWindows { amount, period },
+            ) => {
                 let sent = self.sent.in_period(Instant::now(), sent, period);
                 let sent = (sent * 10.0).floor() / 10.0;
                 let allowed = amount.saturating_mul(policy.keys().len().max(1) as u64);

@@ -258,6 +258,10 @@ impl LimitLoad {
             RatePattern::Windows { amount, period } => {
                 (amount, Pace::Windows { cycle: (period + waits).as_secs_f64() })
             }
+            RatePattern::TwoWindows { amount, period } => {
+                let cycle = (period + waits).as_secs_f64();
+                (amount, Pace::TwoWindows { cycle, period: period.as_secs_f64() })
+            }
             RatePattern::Edges { amount, period } => {
                 let edge = rule.free_again(start, waits).unwrap_or(start.after(period));
                 let next = rule.free_again(edge, waits).unwrap_or(edge.after(period));
@@ -282,6 +286,12 @@ impl LimitLoad {
 enum Pace {
     /// The amount at once, and each unit again after a cycle.
     Windows { cycle: f64 },
+    /// The amount at once, and again in each cycle, one unit after the other.
+    TwoWindows {
+        cycle: f64,
+        /// The time in which the amount comes back.
+        period: f64,
+    },
     /// The amount at once, and again at each edge.
     Edges {
         /// The first cycle, which may begin in the middle.
@@ -300,7 +310,9 @@ enum Pace {
 impl Pace {
     fn cycle(self) -> f64 {
         match self {
-            Pace::Windows { cycle } | Pace::Edges { cycle, .. } => cycle,
+            Pace::Windows { cycle }
+            | Pace::TwoWindows { cycle, .. }
+            | Pace::Edges { cycle, .. } => cycle,
             Pace::Paced { interval, .. } => interval,
         }
     }
@@ -309,7 +321,9 @@ impl Pace {
         match self {
             _ if cycles < 1.0 => 0.0,
             Pace::Edges { first, cycle } => first + (cycles - 1.0) * cycle,
-            Pace::Windows { cycle } | Pace::Paced { interval: cycle, .. } => cycles * cycle,
+            Pace::Windows { cycle }
+            | Pace::TwoWindows { cycle, .. }
+            | Pace::Paced { interval: cycle, .. } => cycles * cycle,
         }
     }
 }
@@ -319,11 +333,13 @@ impl LimitLoad {
     fn alone(&self, units: f64) -> f64 {
         let used = self.used.sum();
         match self.pace {
-            Pace::Windows { .. } => {
-                let free = (self.amount - used).max(0.0);
+            Pace::Windows { .. } => self.in_windows(units),
+            // The least time of a counter, which its file derives.
+            Pace::TwoWindows { period, .. } => {
                 let cycles = self.full_cycles(units);
                 let last = units - cycles * self.amount;
-                self.pace.time_of(cycles) + self.used.available(last - free)
+                let share = if cycles > 0.0 { last / self.amount } else { 0.0 };
+                self.in_windows(units).max(self.pace.time_of(cycles) + share * period)
             }
             // What was used before is in one window with what is sent first.
             Pace::Edges { .. } => self.pace.time_of(self.full_cycles(units + used)),
@@ -346,6 +362,14 @@ impl LimitLoad {
         }
     }
 
+    /// From the first sending to the last, where all units of a cycle come back at once.
+    fn in_windows(&self, units: f64) -> f64 {
+        let free = (self.amount - self.used.sum()).max(0.0);
+        let cycles = self.full_cycles(units);
+        let last = units - cycles * self.amount;
+        self.pace.time_of(cycles) + self.used.available(last - free)
+    }
+
     fn full_cycles(&self, units: f64) -> f64 {
         ((units / self.amount).ceil() - 1.0).max(0.0)
     }
@@ -357,7 +381,7 @@ impl LimitLoad {
                 let binds = latency > (self.amount - 1.0) * interval;
                 (binds && self.units > self.amount).then_some(self.amount as u64)
             }
-            Pace::Windows { .. } | Pace::Edges { .. } => None,
+            Pace::Windows { .. } | Pace::TwoWindows { .. } | Pace::Edges { .. } => None,
         }
     }
 }

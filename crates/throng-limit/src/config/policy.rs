@@ -188,7 +188,9 @@ impl Policy {
         let most = |rule: &Rule| match (rule.rate_pattern()?, rule.guard()) {
             (RatePattern::AtOnce { amount }, _) => Some(amount),
             (
-                RatePattern::Windows { amount, .. } | RatePattern::Edges { amount, .. },
+                RatePattern::Windows { amount, .. }
+                | RatePattern::TwoWindows { amount, .. }
+                | RatePattern::Edges { amount, .. },
                 Guard::Strict,
             ) => Some(amount),
             (RatePattern::Paced { burst, .. }, Guard::Strict) if burst > 1 => Some(burst),

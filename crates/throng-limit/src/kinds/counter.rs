@@ -3,78 +3,141 @@
 //! previous · (1 - e) + current ≤ N. A full window late in one period and
 //! another early in the next are refused, though no window holds more than N. Pure.
 //!
-//! **Guarantee.** Keep a [bucket](crate::kinds::bucket) of b tokens and rate r with
-//! b + rX ≤ N: then any span of time t holds at most b + rt arrivals, whatever the
-//! latencies. Let P have arrived in the previous window and C in the current one. The
-//! estimate is P(1 - e) + C = (1 - e)(P + C) + eC. The P + C lie in one span of length
-//! (1 + e)X, and the C in one of length eX. So the estimate is at most
-//! (1 - e)(b + (1 + e)rX) + e(b + erX) = b + (1 - e² + e²)rX = b + rX ≤ N, wherever the
-//! server's windows begin. ∎
+//! **Guarantee.** Let W(t) be the units that were answered less than t ago, or are in flight. An
+//! attempt is sent while (1 - e) · W((1 + e)X) + e · W(eX) ≤ N for each e from 0 to 1, with
+//! itself in W. This is the [largest estimate](crate::window::two_windows) of all windows, in
+//! which each attempt counts from its answer, and until then as if it arrived now.
 //!
-//! A server that reads its clock late, by up to `skew`, takes e for smaller by skew/X, and
-//! the estimate is larger by no more than P · skew/X ≤ N · skew/X. So r is smaller by that.
+//! *Proof.* Suppose that the server judges an arrival at a, with a share e of its window gone,
+//! and let c ≤ a be the last sending until then. The P + C units of both its windows arrived in
+//! the span of length (1 + e)X that ends at a, the C units in that of length eX. A unit that
+//! arrived less than t before a was sent by c, and not answered by a - t ≤ a, so at c it was
+//! in flight or answered less than t before c. So P + C ≤ W((1 + e)X) and C ≤ W(eX) at c, and the
+//! estimate P(1 - e) + C = (1 - e)(P + C) + eC was at most N when the attempt was sent at c,
+//! wherever the server's windows begin. ∎
 //!
-//! **The burst.** With latency L, an attempt occupies a token for L, and until it has
-//! leaked: the rate is the smaller one of r and b/(L + 1/r). Both are the same near
-//! b = (X + NL)/(X + L), where the rate is (N - 1)/(X + L): no more than one unit less than
-//! that of a sliding window. Unless a job states its `burst`, it is the best one for
-//! L = 0.25 s, or N/100 where that is more: costs in other units than requests can be large.
-//! Shorter latencies gain nothing then and lose nothing; where longer ones bind,
-//! a larger burst is faster.
+//! *Nothing can do better* that knows only sendings and answers. Suppose a policy sends an attempt
+//! although the sum is larger than N for some e. Latencies and windows that agree with all it has
+//! seen: each answered attempt arrived when it was answered, each other one arrives now, and the
+//! server's window began a time eX ago. Then the server refuses it.
+//!
+//! So there is no burst to choose. At latency L the pace becomes (N - 1)/(X + L), one unit less
+//! than that of a sliding window, and N may go at once after a pause of two periods. As the
+//! argument is about all units of the account, it holds for several runs, too, whose units in
+//! flight are those that they lease ([`state`](crate::quota::state)).
+//!
+//! **Least time.** Let each answer take L. With e = 0 no more than N are sent in a span of length
+//! X + L, and P + C ≤ N + eP ≤ N(1 + e) in one of length (1 + e)X + L. Let unit n, counted
+//! from 0, be the last of N(q + f), with q ≥ 1 and 0 < f ≤ 1. If it were sent at q(X + L) + eX with
+//! e < f, the last (1 + e)X + L and the q - 1 spans of X + L before would hold all units until
+//! then, and these would be N(q + e) at most. So it is sent at q(X + L) + fX, or later.
+//!
+//! **Burst.** If a job states a burst b, the run keeps a [bucket](crate::kinds::bucket) of b
+//! tokens and a rate r with b + rX = N beside what it shares. Then a span t holds at most b + rt
+//! arrivals, so the estimate is at most (1 - e)(b + (1 + e)rX) + e(b + erX) = b + rX = N. ∎
+//!
+//! A server that reads its clock late, by up to `skew`, takes what arrived up to `skew` longer
+//! ago for as recent: so each unit counts from `skew` after its answer. With a bucket, e is
+//! smaller by skew/X, and the estimate is larger by no more than P · skew/X ≤ N · skew/X: r is
+//! smaller by that.
 
 use std::time::Duration;
 
 use crate::kinds::bucket::Bucket;
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
+use crate::limiter::Availability;
 use crate::quota::SharedTerms;
+use crate::time::Time;
+use crate::window::WindowKind;
+use crate::window::slots::Slots;
+use crate::window::two_windows::TwoWindows;
 
-/// Latency that the burst is the best for, unless a job states it.
-const LATENCY: Duration = Duration::from_millis(250);
+/// Number of units beyond which times of arrival are rounded up.
+const EXACT: u64 = 256;
+/// Parts of the period to which they are rounded.
+const PARTS: u32 = 256;
+
+/// A unit counts in the window of its arrival and in the next one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counter {
+    period: Duration,
+    skew: Duration,
+    resolution: Duration,
+}
+
+impl Counter {
+    /// Windows of the period of a limit, longer by what clocks may differ by.
+    fn of(terms: &Terms) -> Counter {
+        let period = terms.period + terms.period / 2_000;
+        let resolution = if terms.units > EXACT { period / PARTS } else { Duration::ZERO };
+        Counter { period, skew: terms.skew, resolution }
+    }
+
+    /// The longest time for which a unit counts after its arrival.
+    fn longest(&self) -> Duration {
+        self.period * 2
+    }
+}
+
+impl WindowKind for Counter {
+    fn end(&self, arrived: Time) -> Time {
+        arrived.after(self.skew).round_up(self.resolution).after(self.longest())
+    }
+
+    fn arrived_by(&self, end: Time) -> Time {
+        end.before(self.longest()).before(self.skew)
+    }
+
+    fn earliest(&self, slots: &mut Slots, now: Time, units: u64) -> Availability {
+        let all = slots.units();
+        if units > all {
+            return Availability::Never;
+        }
+        let Some(most) = all.checked_sub(slots.in_flight() + units) else {
+            return Availability::AfterAnAnswer;
+        };
+        // All times of what counts are later by the longest time for which it does.
+        let ends = TwoWindows::new(slots.counted(now), self.period);
+        match ends.at_most(most).before(self.longest()) {
+            time if time > now => Availability::At(time),
+            _ => Availability::Now,
+        }
+    }
+
+    fn free(&self, slots: &mut Slots, now: Time) -> u64 {
+        let (all, in_flight) = (slots.units(), slots.in_flight());
+        let ends = TwoWindows::new(slots.counted(now), self.period);
+        all.saturating_sub(in_flight + ends.estimate(now.after(self.longest())))
+    }
+}
 
 /// `counter:300/1m`.
 pub(crate) const COUNTER: Spec = Spec {
-    rate_pattern: Some(|terms| {
-        let (burst, paced) = bucket_of(terms);
-        RatePattern::paced(burst, paced.units, paced.period)
+    rate_pattern: Some(|terms| match bucket_of(terms) {
+        Some((burst, paced)) => RatePattern::paced(burst, paced.units, paced.period),
+        // One in a period means that the window before must be over, too.
+        None if terms.units == 1 => RatePattern::Windows { amount: 1, period: terms.period * 2 },
+        None => RatePattern::TwoWindows { amount: terms.units, period: terms.period },
     }),
-    most_at_once: |terms| bucket_of(terms).0,
-    shared: Some(|terms| {
-        let (burst, paced) = bucket_of(terms);
-        SharedTerms::bucket(&paced, burst, paced.units)
-    }),
+    most_at_once: |terms| bucket_of(terms).map_or(terms.units, |(burst, _)| burst),
+    shared: Some(|terms| SharedTerms::two_windows(terms, Counter::of(terms).period)),
     measure: Some(|_, _| Measure::Counter),
     model: Some("counter"),
-    ..Spec::new(Form::Prefix("counter"), |terms| {
-        let (burst, paced) = bucket_of(terms);
-        Box::new(Bucket::new(&paced, burst, paced.units))
+    ..Spec::new(Form::Prefix("counter"), |terms| match bucket_of(terms) {
+        Some((burst, paced)) => Box::new(Bucket::new(&paced, burst, paced.units)),
+        None => Box::new(terms.window(Counter::of(terms)).certified()),
     })
 };
 
-/// The bucket that keeps a counter: its burst, and terms of which the units leak in each
-/// period.
-fn bucket_of(terms: &Terms) -> (u64, Terms) {
-    let burst = terms.burst.unwrap_or_else(|| best_burst(terms.units, terms.period));
-    let burst = burst.clamp(1, terms.units.saturating_sub(1).max(1));
+/// The bucket that keeps a counter whose burst is stated: its burst, and terms of which the
+/// units leak in each period.
+fn bucket_of(terms: &Terms) -> Option<(u64, Terms)> {
+    let burst = terms.burst?.clamp(1, terms.units.saturating_sub(1).max(1));
     let units = terms.units.saturating_sub(burst).max(1);
-    // One in a period means that the previous window must be over, too.
     let period = if terms.units == 1 { terms.period * 2 } else { terms.period };
     let late = terms.skew.mul_f64(terms.units as f64 / units as f64);
-    (burst, Terms { units, period: period + late, ..terms.clone() })
-}
-
-/// The burst at which the rate is the highest; of many units, at least a hundredth.
-fn best_burst(units: u64, period: Duration) -> u64 {
-    let (all, period, latency) = (units as f64, period.as_secs_f64(), LATENCY.as_secs_f64());
-    let near = ((period + all * latency) / (period + latency)) as u64;
-    let rate = |burst: u64| {
-        let leaks = all - burst as f64;
-        leaks.min(burst as f64 / (latency / period + 1.0 / leaks))
-    };
-    let most = units.saturating_sub(1).max(1);
-    let bursts = near.clamp(1, most)..=(near + 1).clamp(1, most);
-    let best = bursts.max_by(|a, b| rate(*a).total_cmp(&rate(*b))).unwrap_or(1);
-    best.max(units / 100)
+    Some((burst, Terms { units, period: period + late, ..terms.clone() }))
 }
 
 #[cfg(test)]
@@ -82,35 +145,46 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::limiter::Event;
     use crate::schedules::{self, Rule};
 
     #[test]
-    fn burst_and_rate_are_the_best_for_a_quarter_of_a_second() {
-        let second = Duration::from_secs(1);
-        for (units, period, burst, expected) in [
-            (22, 5 * second, None, (2, 20)),
-            (300, 60 * second, None, (3, 297)),
-            (30, second, None, (7, 23)),
-            (1_000, second, None, (201, 799)),
-            (100, 60 * second, Some(10), (10, 90)),
-            (100, 60 * second, Some(190), (99, 1)),
-            (3, second, None, (1, 2)),
-            (90_000, 60 * second, None, (900, 89_100)),
-        ] {
-            let terms = Terms { burst, ..Terms::strict(units, period) };
-            let (burst, paced) = bucket_of(&terms);
+    fn a_stated_burst_leaves_the_rest_as_the_rate() {
+        let minute = Duration::from_secs(60);
+        for (units, burst, expected) in [(100, 10, (10, 90)), (100, 190, (99, 1)), (3, 1, (1, 2))] {
+            let terms = Terms { burst: Some(burst), ..Terms::strict(units, minute) };
+            let (burst, paced) = bucket_of(&terms).unwrap();
             assert_eq!((burst, paced.units), expected, "{units}");
-            assert_eq!(paced.period, period);
+            assert_eq!(paced.period, minute);
         }
     }
 
     #[test]
     fn what_the_server_reads_late_makes_the_rate_smaller() {
         let skew = Duration::from_millis(100);
-        let terms = Terms { skew, ..Terms::strict(30, Duration::from_secs(1)) };
+        let terms = Terms { skew, burst: Some(7), ..Terms::strict(30, Duration::from_secs(1)) };
         // 23 of 30, less 30 · 0.1 s.
-        let (_, paced) = bucket_of(&terms);
+        let (_, paced) = bucket_of(&terms).unwrap();
         assert!(paced.units as f64 / paced.period.as_secs_f64() < 20.5);
+    }
+
+    /// Two at once, and when more may go.
+    #[test]
+    fn units_of_the_window_before_come_back_one_after_the_other() {
+        let second = Duration::from_secs(1);
+        let skew = Duration::from_millis(10);
+        let mut counter = (COUNTER.build)(&Terms { skew, ..Terms::strict(2, second) });
+        let at = |micros: u64| Time::from_nanos(micros * 1_000);
+        let mut holds = [0; 2].map(|_| counter.take(at(0), 1));
+        assert_eq!(counter.earliest(at(0), 1), Availability::AfterAnAnswer);
+        assert_eq!(counter.earliest(at(0), 3), Availability::Never);
+        holds.iter_mut().for_each(|hold| counter.on(at(40_000), hold, Event::Answered));
+        // Both count from 50 ms on, as 2(1 - e) in the next window of 1.0005 s.
+        assert_eq!(counter.earliest(at(40_000), 1), Availability::At(at(1_550_750)));
+        assert_eq!(counter.earliest(at(1_550_750), 1), Availability::Now);
+        assert_eq!(counter.earliest(at(40_000), 2), Availability::At(at(2_051_000)));
+        assert!(!counter.is_idle(at(2_050_999)));
+        assert!(counter.is_idle(at(2_051_000)));
     }
 
     /// Latencies, losses and refusals of all kinds; any burst, and windows that begin at any

@@ -12,6 +12,14 @@ pub enum RatePattern {
         /// The period.
         period: Duration,
     },
+    /// An amount in each period, of which a counter that knows two windows takes the share of
+    /// the current window that is gone.
+    TwoWindows {
+        /// Units in a period.
+        amount: u64,
+        /// The period.
+        period: Duration,
+    },
     /// An amount from edge to edge.
     Edges {
         /// Units in a window.
@@ -43,7 +51,9 @@ impl RatePattern {
     #[must_use]
     pub fn period(self) -> Option<Duration> {
         match self {
-            RatePattern::Windows { period, .. } | RatePattern::Edges { period, .. } => Some(period),
+            RatePattern::Windows { period, .. }
+            | RatePattern::TwoWindows { period, .. }
+            | RatePattern::Edges { period, .. } => Some(period),
             RatePattern::Paced { .. } | RatePattern::AtOnce { .. } => None,
         }
     }
@@ -52,9 +62,9 @@ impl RatePattern {
     #[must_use]
     pub fn per_second(self) -> Option<f64> {
         match self {
-            RatePattern::Windows { amount, period } | RatePattern::Edges { amount, period } => {
-                Some(amount as f64 / period.as_secs_f64())
-            }
+            RatePattern::Windows { amount, period }
+            | RatePattern::TwoWindows { amount, period }
+            | RatePattern::Edges { amount, period } => Some(amount as f64 / period.as_secs_f64()),
             RatePattern::Paced { per_second, .. } => Some(per_second),
             RatePattern::AtOnce { .. } => None,
         }
@@ -64,7 +74,9 @@ impl RatePattern {
     #[must_use]
     pub fn most_within(self, time: Duration) -> Option<u64> {
         match self {
-            RatePattern::Windows { amount, period } | RatePattern::Edges { amount, period } => {
+            RatePattern::Windows { amount, period }
+            | RatePattern::TwoWindows { amount, period }
+            | RatePattern::Edges { amount, period } => {
                 let windows = 1.0 + (time.as_secs_f64() / period.as_secs_f64()).ceil();
                 Some(amount.saturating_mul(windows as u64))
             }

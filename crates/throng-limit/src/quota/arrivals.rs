@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::quota::clocks::{ClockSnapshot, line, micros, off_line, on_line, signed};
 use crate::quota::terms::{Lifetime, Quota};
 use crate::time::Time;
+use crate::window::two_windows::TwoWindows;
 
 /// How long units are remembered that count no more.
 pub const PAST: Duration = Duration::from_secs(600);
@@ -99,7 +100,7 @@ impl Arrivals {
     /// Drops units that don't count any more.
     pub fn expire(&mut self, now: &ClockSnapshot, quota: &Quota) {
         match &quota.terms.lifetime {
-            Lifetime::Window(_) => self.expire_window(now, quota),
+            Lifetime::Window(_) | Lifetime::TwoWindows { .. } => self.expire_window(now, quota),
             Lifetime::Leak { per_unit, skew } => self.leak(now, quota, *per_unit, *skew),
         }
     }
@@ -153,7 +154,20 @@ impl Arrivals {
     /// The units that count now.
     pub fn counted(&self, now: &ClockSnapshot, quota: &Quota) -> u64 {
         let arrived: u64 = self.arrived.iter().map(|(_, units)| units).sum();
-        arrived + self.level(now, quota)
+        match quota.terms.lifetime {
+            Lifetime::Window(_) => arrived,
+            Lifetime::TwoWindows { period, skew } => {
+                let counted = self.counted_from(skew);
+                TwoWindows::new(&counted, period).estimate(on_line(now.line()))
+            }
+            Lifetime::Leak { .. } => arrived + self.level(now, quota),
+        }
+    }
+
+    /// Units by the time from which on they count where that is `skew` after their arrival.
+    fn counted_from(&self, skew: Duration) -> Vec<(Time, u64)> {
+        let from = |(time, units): &(u64, u64)| (on_line(*time).after(skew), *units);
+        self.arrived.iter().map(from).collect()
     }
 
     /// The level of a bucket.
@@ -173,9 +187,18 @@ impl Arrivals {
     /// Units that count, by the time at which the last of them is available again.
     pub fn used(&self, now: &ClockSnapshot, quota: &Quota) -> Vec<(Time, u64)> {
         let zero = now.zero();
-        let Lifetime::Leak { per_unit, skew } = &quota.terms.lifetime else {
-            let end = |time: u64| off_line(quota.end(on_line(time), zero));
-            return self.arrived.iter().map(|&(time, units)| (end(time), units)).collect();
+        let (per_unit, skew) = match &quota.terms.lifetime {
+            Lifetime::Window(_) => {
+                let end = |time: u64| off_line(quota.end(on_line(time), zero));
+                return self.arrived.iter().map(|&(time, units)| (end(time), units)).collect();
+            }
+            // In the next window they count in part: those may be available at once.
+            Lifetime::TwoWindows { period, skew } => {
+                let from = self.counted_from(*skew).into_iter();
+                let used = from.map(|(time, units)| (off_line(time.after(*period)), units));
+                return used.filter(|(time, _)| *time > now.time).collect();
+            }
+            Lifetime::Leak { per_unit, skew } => (per_unit, skew),
         };
         let mut empty = self.empty;
         let mut used = vec![(empty, self.level(now, quota))];
@@ -191,6 +214,11 @@ impl Arrivals {
     pub fn free_at(&self, now: &ClockSnapshot, quota: &Quota, missing: u64) -> Option<Time> {
         match &quota.terms.lifetime {
             Lifetime::Window(_) => self.free_in_window(now, quota, missing),
+            Lifetime::TwoWindows { period, skew } => {
+                let most = self.counted(now, quota).checked_sub(missing)?;
+                let time = TwoWindows::new(&self.counted_from(*skew), *period).at_most(most);
+                Some(off_line(time).max(now.time))
+            }
             Lifetime::Leak { per_unit, .. } => {
                 let kept = self.level(now, quota).checked_sub(missing)?;
                 let time = self.empty.saturating_sub(leaks_in(*per_unit, kept));

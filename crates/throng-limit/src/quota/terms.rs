@@ -55,6 +55,13 @@ pub(crate) struct SharedTerms {
 pub(crate) enum Lifetime {
     /// For a window.
     Window(Arc<dyn WindowKind>),
+    /// In full for a window, and in part in the next one, as a counter estimates it.
+    TwoWindows {
+        /// The length of each window.
+        period: Duration,
+        /// Time by which a unit counts later, for what the server rounds.
+        skew: Duration,
+    },
     /// Until it has leaked out of a bucket.
     Leak {
         /// The time in which one unit leaks.
@@ -84,6 +91,16 @@ impl SharedTerms {
             units: terms.units,
             span: terms.period,
             lifetime: Lifetime::Window(Arc::new(kind)),
+            arrival: terms.guard.into(),
+        }
+    }
+
+    /// Units of a counter with windows of this length.
+    pub fn two_windows(terms: &Terms, period: Duration) -> SharedTerms {
+        SharedTerms {
+            units: terms.units,
+            span: period,
+            lifetime: Lifetime::TwoWindows { period, skew: terms.skew },
             arrival: terms.guard.into(),
         }
     }
@@ -123,6 +140,7 @@ impl Lifetime {
         match (self, zero) {
             (Lifetime::Window(kind), Some(zero)) => kind.end_on(zero, arrived),
             (Lifetime::Window(kind), None) => kind.end(arrived),
+            (Lifetime::TwoWindows { period, skew }, _) => arrived.after(*skew).after(*period * 2),
             (Lifetime::Leak { per_unit, skew }, _) => arrived.after(*skew).after(*per_unit),
         }
     }
@@ -163,7 +181,7 @@ impl Quota {
     pub fn end_at_reset(&self, reset: Time) -> Option<Time> {
         match &self.terms.lifetime {
             Lifetime::Window(kind) => kind.end_at_reset(reset),
-            Lifetime::Leak { .. } => None,
+            Lifetime::TwoWindows { .. } | Lifetime::Leak { .. } => None,
         }
     }
 
@@ -172,7 +190,7 @@ impl Quota {
     pub fn follows_calendar(&self) -> bool {
         match &self.terms.lifetime {
             Lifetime::Window(kind) => kind.follows_calendar(),
-            Lifetime::Leak { .. } => false,
+            Lifetime::TwoWindows { .. } | Lifetime::Leak { .. } => false,
         }
     }
 

@@ -331,10 +331,11 @@ type Spoil = fn(&mut Case);
 
 #[test]
 fn every_wrong_policy_is_found() {
-    let wrong: [(Kind, Spoil); 7] = [
+    let wrong: [(Kind, Spoil); 8] = [
         (Kind::Sliding, |case| case.settings.rate[0].amount.units += 1),
         (Kind::Sliding, |case| case.settings.rate[0].amount.period -= Duration::from_millis(20)),
         (Kind::Counter, |case| case.settings.rate[0].counting = Default::default()),
+        (Kind::Counter, |case| case.settings.rate[0].amount.units += 1),
         (Kind::Burst, |case| case.settings.rate[0].details.burst = None),
         (Kind::Bucket, |case| case.settings.rate[0].details.burst = None),
         (Kind::Clock, |case| case.settings.rate[0].details.skew = Some(Duration::ZERO)),
@@ -382,6 +383,23 @@ fn no_kind_waits_longer_than_it_must() {
             let share = bound.time.as_secs_f64() / took;
             assert!((0.98..1.001).contains(&share), "{rates} {millis}: {took} of {bound:?}");
         }
+    }
+}
+
+/// At any latency a counter lets through as much as a sliding window of one unit less, and the
+/// units of the first period in one more.
+#[test]
+fn a_counter_needs_no_burst_for_the_latency() {
+    for (units, millis) in [(30, 20), (30, 140), (30, 300), (30, 600), (30, 1_500), (4, 300)] {
+        let settings = json!({"rate": [format!("counter:{units}/1s")]});
+        let settings: Settings = serde_json::from_value(settings).unwrap();
+        let policy = Policy::new(&settings, LINGER).unwrap();
+        let run = Run::new(policy.limits(), calm(), Bug::None, 1, 20 * units as u32)
+            .answering_after(millis);
+        let took = run.makespan().as_secs_f64();
+        let per_second = (units - 1) as f64 / (1.0 + millis as f64 / 1_000.0);
+        let expected = 19.0 * units as f64 / per_second + 1.0;
+        assert!(took < expected * 1.06, "{units}, {millis} ms: {took} s of {expected} s");
     }
 }
 

@@ -61,6 +61,8 @@ struct Faults {
     /// The calendar is set.
     steps: f64,
     stated: Stated,
+    /// Each run states a burst of its own, or none.
+    any_burst: bool,
     bug: StoreBug,
 }
 
@@ -71,6 +73,7 @@ const NO_FAULTS: Faults = Faults {
     starts: 0.0,
     steps: 0.0,
     stated: Stated::One,
+    any_burst: false,
     bug: StoreBug::None,
 };
 
@@ -286,9 +289,13 @@ impl<'a> Schedule<'a> {
             Stated::InTurn => self.runs.random.random_bool(0.5),
             Stated::Beside => lasts || (begun > 0 && self.runs.random.random_bool(0.5)),
         };
-        let settings = if is_smaller { &self.smaller } else { &self.case.settings };
+        let mut settings =
+            if is_smaller { self.smaller.clone() } else { self.case.settings.clone() };
+        if self.faults.any_burst && self.runs.random.random_bool(0.7) {
+            settings.burst = Some(self.runs.random.random_range(1..40));
+        }
         let requests = if lasts { 200 } else { self.runs.random.random_range(1..60) };
-        let run = self.runs.begin(settings, self.case.world.clone(), requests);
+        let run = self.runs.begin(&settings, self.case.world.clone(), requests);
         if lasts {
             self.lasting = Some(Lasting { run, begin: self.runs.now, end: None });
         }
@@ -393,6 +400,12 @@ fn a_machine_that_is_started_anew_and_a_calendar_that_is_set_release_nothing() {
 }
 
 #[test]
+fn runs_of_a_counter_that_state_other_bursts_share_it() {
+    let faults = Faults { any_burst: true, starts: 0.001, ..FAULTS };
+    all_hold(550_000..560_000, faults, |seed| case(seed, &[Kind::Counter]));
+}
+
+#[test]
 fn runs_that_go_by_their_own_clocks_share_a_limit() {
     all_hold(540_000..541_000, FAULTS, |seed| {
         let mut case = case(seed, &[[Kind::Sliding], [Kind::Burst]][seed as usize % 2]);
@@ -424,6 +437,7 @@ fn several_runs_reach_what_one_would_and_share_evenly() {
         ["22/5s", "22/5s"],
         ["100/1s", "100/1s"],
         ["bucket:30/3s", "bucket:30/3s"],
+        ["counter:30/1s", "counter:30/1s"],
         ["20/1s", "30/1s"],
         ["20/1s", "100/5s"],
     ] {

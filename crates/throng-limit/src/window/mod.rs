@@ -1,8 +1,8 @@
 //! A window of N units: slots that an attempt holds for a span. Pure.
 //!
-//! Sliding and fixed windows differ in one thing only: how long a unit counts that has
-//! arrived no later than a given time. That is their [`WindowKind`]. The latest time of the
-//! arrival depends on the guard, and is the same for both:
+//! Kinds of windows differ in how long a unit counts that has arrived no later than a given
+//! time, and in how many units are free then. That is their [`WindowKind`]. The latest time of
+//! the arrival depends on the guard, and is the same for all:
 //!
 //! | guard | an attempt has arrived no later than |
 //! |---|---|
@@ -18,6 +18,7 @@ pub mod slots;
 pub mod smoother;
 #[cfg(test)]
 mod tests;
+pub mod two_windows;
 
 use std::fmt;
 use std::time::Duration;
@@ -42,6 +43,16 @@ pub trait WindowKind: fmt::Debug + Send + Sync {
 
     /// Until when a unit counts that has arrived no later than `arrived`.
     fn end(&self, arrived: Time) -> Time;
+
+    /// When so many units are free, if none is given back before its time.
+    fn earliest(&self, slots: &mut Slots, now: Time, units: u64) -> Availability {
+        slots.earliest(now, units)
+    }
+
+    /// Number of units that are free.
+    fn free(&self, slots: &mut Slots, _now: Time) -> u64 {
+        slots.units().saturating_sub(slots.used())
+    }
 
     /// Until when a unit counts that has arrived no later than `arrived`, where the
     /// calendar says `zero` at the clock's zero.
@@ -258,7 +269,7 @@ impl<S: WindowKind> Window<S> {
 
     /// Whether the server's count is no news: the server's limit is no smaller, and no less
     /// of it is left than is free here.
-    fn agrees(&self, now: Time, info: RateLimitInfo) -> bool {
+    fn agrees(&mut self, now: Time, info: RateLimitInfo) -> bool {
         let (Some(limit), Some(remaining), Some(reset)) =
             (info.limit, info.remaining, info.reset_at(now))
         else {
@@ -266,7 +277,7 @@ impl<S: WindowKind> Window<S> {
         };
         // Resets are told in whole seconds.
         let latest = now.after(self.period + self.period / 20 + Duration::from_secs(1));
-        let free = self.slots.units().saturating_sub(self.slots.used());
+        let free = self.span.free(&mut self.slots, now);
         limit >= self.slots.units() && free <= remaining && reset <= latest
     }
 }
@@ -276,7 +287,7 @@ impl<S: WindowKind> Limiter for Window<S> {
         // An attempt that costs more than all that was learnt waits until all is free.
         let fits = units <= self.controller.ceiling();
         let slots = if fits { units.min(self.slots.units()) } else { units };
-        let free = self.slots.earliest(now, slots);
+        let free = self.span.earliest(&mut self.slots, now, slots);
         let when = match self.pace_of(units) {
             Some((over, _)) => free.max(self.pace.earliest(now, over)),
             None => free,

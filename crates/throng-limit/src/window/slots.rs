@@ -147,6 +147,18 @@ impl Slots {
         self.counted.map(later);
     }
 
+    /// Units in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// Units by the time until which they count, in the order of that.
+    pub fn counted(&mut self, now: Time) -> &[(Time, u64)] {
+        self.release(now);
+        self.counted.entries.make_contiguous()
+    }
+
     /// Number of slots that are not free.
     #[must_use]
     pub fn used(&self) -> u64 {
