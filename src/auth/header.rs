@@ -20,6 +20,8 @@ struct Settings {
 
 struct HeaderScheme {
     name: HeaderName,
+    /// The name as the job writes it.
+    written: String,
     value: StaticValue,
 }
 
@@ -27,6 +29,7 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
     let settings: Settings = part.read()?;
     let name = settings.name.parse();
     Ok(Box::new(HeaderScheme {
+        written: settings.name.clone(),
         name: name.map_err(|_| wrong("name", "it is not the name of a header"))?,
         value: part.hidden("value", &settings.value)?,
     }))
@@ -34,7 +37,7 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
 
 impl Scheme for HeaderScheme {
     fn added_names(&self) -> Vec<String> {
-        vec![self.name.to_string()]
+        vec![self.written.clone()]
     }
 
     fn sign(&self, request: &mut Request<Bytes>, _: SystemTime) -> Result<(), String> {

@@ -97,6 +97,8 @@ impl Stage {
             literal.hide(context.vault.secrets());
         }
         let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, context)?;
+        let names = job.request.headers.keys().cloned().chain(signer.added_names());
+        let renderer = renderer.writing(names);
         let judge = Judge::new(job.retry.clone());
         let sends_once = !judge.resends(Tries::of(renderer.method().unwrap_or(&Method::POST)));
         Ok(Stage {

@@ -1,7 +1,8 @@
 //! The headers of all requests, or which of them is wrong. Pure.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use http::Extensions;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use serde_json::Value;
 
@@ -21,6 +22,32 @@ pub(super) struct Headers {
     pub secret: Vec<(HeaderName, StaticValue)>,
     /// Headers that throng would add by itself and must leave out.
     pub suppressed: Arc<[HeaderName]>,
+}
+
+/// An extension of a request: the names of its headers that are not all in lower case, as the
+/// job writes them.
+#[derive(Debug, Clone, Default)]
+pub struct WrittenNames(Arc<NamesInUse>);
+
+#[derive(Debug, Default)]
+struct NamesInUse {
+    names: Vec<String>,
+    extensions: OnceLock<Extensions>,
+}
+
+impl WrittenNames {
+    /// Those of these names that are not all in lower case; none if all are.
+    pub fn of(names: impl Iterator<Item = String>) -> Option<WrittenNames> {
+        let names: Vec<String> =
+            names.filter(|name| name.contains(|c: char| c.is_ascii_uppercase())).collect();
+        let in_use = NamesInUse { names, extensions: OnceLock::new() };
+        (!in_use.names.is_empty()).then(|| WrittenNames(Arc::new(in_use)))
+    }
+
+    /// The extensions that make a connection write the names so. They are made once.
+    pub fn extensions(&self, make: impl FnOnce(&[String]) -> Extensions) -> &Extensions {
+        self.0.extensions.get_or_init(|| make(&self.0.names))
+    }
 }
 
 /// Names of headers of the connection, and of a message's beginning and end; `proxy-*`

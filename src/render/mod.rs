@@ -44,6 +44,7 @@ pub use cost::{CostExpressions, KEY_PLACEHOLDER, KeyTemplate, RequestCost};
 use cost::{CostTemplates, pool_keys, pool_templates};
 pub(crate) use escape_context::{EscapeContext, percent_encode};
 use headers::Headers;
+pub use headers::WrittenNames;
 pub use hosts::Hosts;
 pub use keys::{EmbeddedKey, keys_in_data, keys_in_url, looks_like_key, may_be_key};
 pub(crate) use pieces::map_fixed;
@@ -61,6 +62,7 @@ pub struct Renderer {
     templates: Templates,
     headers: Vec<(HeaderName, Template)>,
     suppressed: SuppressHeaders,
+    written: Option<WrittenNames>,
     shape: RequestShape,
     cost_templates: CostTemplates,
     keys: Vec<String>,
@@ -132,9 +134,16 @@ impl Renderer {
             keys,
             headers: headers.of_rows,
             suppressed: SuppressHeaders(headers.suppressed),
+            written: None,
             shape,
         };
         Ok((renderer, headers.secret))
+    }
+
+    /// Headers with these names are written so in HTTP/1.1, where others are in lower case.
+    #[must_use]
+    pub fn writing(self, names: impl Iterator<Item = String>) -> Renderer {
+        Renderer { written: WrittenNames::of(names), ..self }
     }
 
     /// The fields that the templates use.
@@ -261,6 +270,9 @@ impl Renderer {
         };
         if !self.suppressed.0.is_empty() {
             request.extensions_mut().insert(self.suppressed.clone());
+        }
+        if let Some(written) = &self.written {
+            request.extensions_mut().insert(written.clone());
         }
         Ok(request)
     }

@@ -16,6 +16,7 @@ pub mod deadline;
 mod dial;
 mod faults;
 mod guard;
+mod header_case;
 mod http1or2;
 #[cfg_attr(not(feature = "http2"), path = "http2/disabled.rs")]
 mod http2;

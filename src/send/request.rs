@@ -20,9 +20,10 @@ use hyper::client::conn::TrySendError;
 use tokio::sync::Notify;
 
 use super::acked::WireMark;
+use super::header_case;
 use super::proxy::HttpProxy;
 use super::route::Origin;
-use crate::render::SuppressHeaders;
+use crate::render::{SuppressHeaders, WrittenNames};
 use crate::zstandard;
 
 /// The value of `accept-encoding`: the encodings that an answer's body may have.
@@ -64,6 +65,11 @@ impl Defaults {
             name_host(request);
         }
         let without = request.extensions_mut().remove::<SuppressHeaders>();
+        if let Some(names) = request.extensions_mut().remove::<WrittenNames>()
+            && is_http1
+        {
+            request.extensions_mut().extend(names.extensions(header_case::extensions).clone());
+        }
         let has_no_length = request.body().is_empty()
             && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
         let defaults = if is_http1 { &self.http1 } else { &self.http2 };

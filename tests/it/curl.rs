@@ -60,6 +60,8 @@ fn comparable(mut came: Came) -> Came {
     let agent = |value: &str| value.starts_with("curl/") || value.starts_with("throng/");
     came.headers.retain(|(name, value)| name != "user-agent" || !agent(value));
     came.headers.retain(|(name, value)| name != "content-length" || value != "0");
+    // Only the names that the job writes are in its letters.
+    came.names.clear();
     came.line = capitals(&came.line);
     let kind = came.header("content-type").unwrap_or_default().to_owned();
     if kind == "application/x-www-form-urlencoded" {

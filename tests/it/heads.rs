@@ -154,6 +154,42 @@ fn ten_interim_answers_are_read_past_and_more_are_a_bad_answer() {
     assert_eq!(http2.connections(), 1);
 }
 
+/// Servers that others wrote tell `X-API-KEY` from `x-api-key`, although they should not.
+#[test]
+fn names_of_headers_are_sent_as_a_job_or_a_command_writes_them() {
+    let (place, server) = (Place::new(), Recorder::start());
+    let names = |throng: Throng| {
+        server.forget();
+        throng.exits(0);
+        let mut came = server.came();
+        // The second request is one of a connection that was used before.
+        assert_eq!(came[0].names, came[1].names);
+        came.pop().unwrap().names
+    };
+    let has = |names: &[String], name: &str| {
+        let as_it_is = names.iter().filter(|it| *it == name).count();
+        let in_any_case = names.iter().filter(|it| it.eq_ignore_ascii_case(name)).count();
+        assert_eq!((as_it_is, in_any_case), (1, 1), "{name} in {names:?}");
+    };
+    let paths = place.file("paths.csv", "path\na\nb\n");
+    let one = || run().arg("--input", &paths).flags("--workers 1 --concurrency 1");
+    let job = one()
+        .arg("--url", &format!("{}/{{{{ path }}}}", server.url()))
+        .arg("--header", "X-API-KEY: 7")
+        .arg("--header", "soapAction: {{ path }}")
+        .arg("--header", "x-lower: 1")
+        .flags("--auth kind=header --auth name=X-Auth-TOKEN --auth value=k")
+        .arg("--data", "x");
+    let sent = names(job);
+    for name in ["X-API-KEY", "soapAction", "x-lower", "X-Auth-TOKEN", "content-length", "host"] {
+        has(&sent, name);
+    }
+    let command = format!("curl -H 'X-Trace-ID: 1' -A agent {}/{{{{ path }}}}", server.url());
+    let sent = names(one().arg("--curl", &command));
+    has(&sent, "X-Trace-ID");
+    has(&sent, "User-Agent");
+}
+
 /// The host that a job names goes where its HTTP names hosts, and there alone.
 #[test]
 fn a_host_of_the_job_s_is_the_authority_with_http2() {

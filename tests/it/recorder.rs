@@ -12,6 +12,8 @@ pub struct Came {
     pub line: String,
     /// Names in small letters, and values, in the order of their names.
     pub headers: Vec<(String, String)>,
+    /// Names of headers as they were written, in the order in which they came.
+    pub names: Vec<String>,
     pub body: Vec<u8>,
     /// The address that it came from.
     pub from: IpAddr,
@@ -108,17 +110,18 @@ fn converse(stream: &TcpStream, came: &Mutex<Vec<Came>>, answer: &Answers) -> Op
 
 fn read(reader: &mut impl BufRead, from: IpAddr) -> Option<Came> {
     let line = read_line(reader)?;
-    let mut headers = Vec::new();
+    let (mut headers, mut names) = (Vec::new(), Vec::new());
     loop {
         let header = read_line(reader)?;
         if header.is_empty() {
             break;
         }
         let (name, value) = header.split_once(':')?;
+        names.push(name.to_owned());
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     headers.sort();
-    let mut came = Came { line, headers, body: Vec::new(), from };
+    let mut came = Came { line, headers, names, body: Vec::new(), from };
     let length: usize = came.header("content-length").unwrap_or("0").parse().ok()?;
     came.body = vec![0; length];
     reader.read_exact(&mut came.body).ok()?;
