@@ -13,6 +13,8 @@ use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
+use super::context::RunContext;
+use super::room::RoomGate;
 use crate::plan::{Plan, Stage};
 use crate::record::Record;
 use crate::row::Row;
@@ -213,18 +215,33 @@ pub struct Inbox {
     chunk: usize,
     /// Held while rows are waited for, so that no worker hoards them.
     refill_turn: Mutex<()>,
+    /// The run whose gate admits the rows, if one does.
+    gated: Option<Arc<RunContext>>,
 }
 
 impl Inbox {
     /// An empty inbox of a stage.
-    pub fn new(stage: StageChannels, chunk: usize) -> Inbox {
-        Inbox { taken: RefCell::default(), stage, chunk, refill_turn: Mutex::default() }
+    pub fn new(stage: StageChannels, chunk: usize, gated: Option<Arc<RunContext>>) -> Inbox {
+        Inbox { taken: RefCell::default(), stage, chunk, refill_turn: Mutex::default(), gated }
+    }
+
+    /// Whether no row may be taken now, for want of room on the output's disk.
+    pub fn is_shut(&self) -> bool {
+        self.room().is_some_and(RoomGate::is_shut)
+    }
+
+    fn room(&self) -> Option<&RoomGate> {
+        self.gated.as_ref()?.room.as_ref()
     }
 
     /// The rows of the next batch, if there are any: a full batch, unless the rows end or take
     /// too long.
     pub async fn batch(&self) -> Option<Vec<Row>> {
         let _turn = self.stage.batch_turn.lock().await;
+        if let Some(room) = self.room() {
+            let taken = room.take(1).await;
+            room.give_back(taken);
+        }
         let mut rows = vec![self.stage.rows.recv().await.ok()?];
         let timeout = self.stage.batch_timeout;
         let end = timeout.map(|timeout| Instant::now() + timeout);
@@ -233,6 +250,9 @@ impl Inbox {
                 Some(row) => rows.push(row),
                 None => break,
             }
+        }
+        if let Some(room) = self.room() {
+            room.take_anyway(rows.len());
         }
         Some(rows)
     }
@@ -250,21 +270,33 @@ impl Inbox {
             }
             let _turn = self.refill_turn.lock().await;
             if self.taken.borrow().is_empty() {
-                let row = self.stage.rows.recv().await.ok()?;
+                let most = match self.room() {
+                    Some(room) => room.take(self.chunk).await,
+                    None => self.chunk,
+                };
+                let row = self.stage.rows.recv().await.ok();
                 let mut taken = self.taken.borrow_mut();
-                taken.push_back(row);
-                taken.extend(self.more());
+                if let Some(row) = row {
+                    taken.push_back(row);
+                    taken.extend(self.more(most));
+                }
+                if let Some(room) = self.room() {
+                    room.give_back(most - taken.len());
+                }
+                if taken.is_empty() {
+                    return None;
+                }
             }
         }
     }
 
     /// More rows that wait already: no more than a share of them, so that the other
     /// workers have work until the end.
-    fn more(&self) -> impl Iterator<Item = Row> {
+    fn more(&self, most: usize) -> impl Iterator<Item = Row> {
         let rows = &self.stage.rows;
         let share = rows.len() / (2 * rows.receiver_count().max(1));
         let next = move |_| rows.try_recv().ok();
-        (1..self.chunk.min(share)).map_while(next)
+        (1..most.min(share)).map_while(next)
     }
 }
 
@@ -372,7 +404,7 @@ mod tests {
     #[tokio::test]
     async fn all_rows_come_once_whoever_asks() {
         let (to_workers, stage) = stage();
-        let (one, other) = (Inbox::new(stage.clone(), 4), Inbox::new(stage, 4));
+        let (one, other) = (Inbox::new(stage.clone(), 4, None), Inbox::new(stage, 4, None));
         for number in 0..50 {
             to_workers.send(row(number)).await.unwrap();
         }
@@ -396,7 +428,7 @@ mod tests {
     async fn a_batch_is_full_unless_its_rows_take_too_long_or_end() {
         let (to_workers, stage) = stage();
         let hasty = StageChannels { batch_timeout: Some(Duration::from_secs(1)), ..stage.clone() };
-        let (patient, hasty) = (Inbox::new(stage, 3), Inbox::new(hasty, 3));
+        let (patient, hasty) = (Inbox::new(stage, 3, None), Inbox::new(hasty, 3, None));
         for number in 0..7 {
             to_workers.send(row(number)).await.unwrap();
         }

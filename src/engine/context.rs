@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::brake::Brake;
 use super::outages::Outages;
+use super::room::RoomGate;
 use crate::limit::{Cost, FileQuotaStore, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
 use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
 use crate::plan::{Deadline, Plan, Stage};
@@ -32,6 +33,8 @@ pub struct RunContext {
     pub shutdown: Shutdown,
     pub brake: Brake,
     pub outages: Outages,
+    /// None if rows end as several records each.
+    pub room: Option<RoomGate>,
     pub world: Box<dyn World>,
     /// Set when the run begins, if it has limits to share.
     pub sharing: OnceLock<RunSharing>,
@@ -76,6 +79,7 @@ impl RunContext {
             shutdown: Shutdown::default(),
             brake: Brake::new(&plan),
             outages: Outages::new(),
+            room: (!plan.columns.items).then(RoomGate::new),
             plan,
             world,
             sharing: OnceLock::new(),

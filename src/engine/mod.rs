@@ -33,6 +33,7 @@ mod ending;
 mod outages;
 mod panics;
 mod reader;
+mod room;
 pub(crate) mod row;
 pub(crate) mod summary;
 mod worker;
@@ -163,6 +164,7 @@ impl Run {
             }
         };
         let RunChannels { to_workers, stages, to_writer, records } = RunChannels::new(plan);
+        writer::hold_back_first(&self.context);
         let to_later = stages.iter().map(|stage| stage.next.clone()).collect();
         let later = LaterInput { rows: later, to_stages: to_later };
         let progress = reader::start(rows, later, to_workers, self.context.clone());

@@ -32,10 +32,14 @@ impl ReaderProgress {
         self.0.is_all.load(Ordering::Acquire)
     }
 
+    /// Number of rows so far.
+    pub fn rows(&self) -> u64 {
+        self.0.rows.load(Ordering::Acquire)
+    }
+
     /// Number of records of these rows, where each row has one.
     pub fn expected(&self, plan: &Plan) -> Option<u64> {
-        let taken = self.0.rows.load(Ordering::Acquire);
-        (!plan.columns.items).then_some(taken)
+        (!plan.columns.items).then_some(self.rows())
     }
 
     fn one_more(&self) {
@@ -91,6 +95,9 @@ fn read_later(later: LaterInput, context: &RunContext, progress: &ReaderProgress
         let before = row.stage.checked_sub(1)?;
         let to_stage = later.to_stages.get(before)?.as_ref()?;
         progress.one_more();
+        if let Some(room) = &context.room {
+            room.take_anyway(1);
+        }
         hand_over(row.row(), to_stage)?;
     }
     Some(())

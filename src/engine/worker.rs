@@ -87,7 +87,8 @@ impl Worker {
             let next = stage.next.clone();
             let exit = StageExit::new(&context.plan, stage_index, next, outbox.clone());
             let Stage { chunk, in_flight, .. } = context.plan.stages[stage_index];
-            let inbox = Inbox::new(stage, chunk);
+            let gated = (stage_index == 0 && context.room.is_some()).then(|| context.clone());
+            let inbox = Inbox::new(stage, chunk, gated);
             let shutdown = context.shutdown.clone();
             tasks.spawn_local(run_stage(executor, inbox, exit, in_flight, shutdown));
         }
@@ -216,7 +217,10 @@ async fn next_row(executor: &RowExecutor, inbox: &Inbox) -> Result<Row, Cancelle
     match inbox.take() {
         _ if executor.requests.is_stopping() => Err(Cancelled),
         Some(row) => Ok(row),
-        None => executor.requests.unless_stopped(inbox.next()).await?.ok_or(Cancelled),
+        None => {
+            let _waits = inbox.is_shut().then(|| executor.requests.waits(WaitReason::Output));
+            executor.requests.unless_stopped(inbox.next()).await?.ok_or(Cancelled)
+        }
     }
 }
 

@@ -35,10 +35,8 @@ pub fn write(
             on_trial.extend(without_values.map(|record| record.row.number));
         }
         check_failures(context, &tally);
-        // Once no row is left to begin, answers in flight come in any way.
-        let written = written.and_then(|()| {
-            if progress.is_all() { Ok(()) } else { writer.has_room(underway(context)) }
-        });
+        let written =
+            written.and_then(|()| hold_back(context, &mut writer, progress, tally.counts().rows));
         if let Err(error) = written {
             context.shutdown.request(reason(&error));
         }
@@ -57,6 +55,46 @@ pub fn write(
         context.shutdown.request(reason(&error));
     }
     tally
+}
+
+/// Lets no more rows be begun than their records have room for; an error if none has. Once no
+/// row is left to begin, answers in flight come in anyway.
+fn hold_back(
+    context: &RunContext,
+    writer: &mut Writer,
+    progress: &ReaderProgress,
+    written: u64,
+) -> Result<(), SinkError> {
+    let underway = underway(context);
+    let Some(room) = &context.room else {
+        return if progress.is_all() {
+            Ok(())
+        } else {
+            writer.room(underway, underway).map(|_| ())
+        };
+    };
+    if progress.is_all() && room.taken() >= progress.rows() {
+        room.open();
+        return Ok(());
+    }
+    match writer.room(underway, 1)? {
+        Some(records) if records < underway => room.admit(written + records.max(1)),
+        None if writer.written() == 0 => {}
+        Some(_) | None => room.open(),
+    }
+    Ok(())
+}
+
+/// Size that a record is taken to have before the first one, in bytes.
+const FIRST_RECORD: u64 = 64 * 1024;
+
+/// Lets few rows be begun on a small disk, until the first records show their size.
+pub fn hold_back_first(context: &RunContext) {
+    if let (Some(room), Some(free)) = (&context.room, context.plan.output.free())
+        && free / FIRST_RECORD < underway(context)
+    {
+        room.admit((free / FIRST_RECORD).max(1));
+    }
 }
 
 /// Asks the run to stop if more rows have failed than may.

@@ -133,12 +133,13 @@ impl Writer {
         }
     }
 
-    /// An error if this number of records more may not fit in.
+    /// The number of records more that fit in, if it is known: `wanted` if there is as much
+    /// room.
     ///
     /// # Errors
-    /// That its disk is full.
-    pub fn has_room(&mut self, records: u64) -> Result<(), SinkError> {
-        self.text.has_room(records)
+    /// That its disk is full: it has no room for `least` records.
+    pub fn room(&mut self, wanted: u64, least: u64) -> Result<Option<u64>, SinkError> {
+        self.text.room(wanted, least)
     }
 
     /// Writes the records that are left and waits until a file is on its disk. Records may
@@ -263,6 +264,8 @@ pub(crate) struct TextOutput {
     /// The number of records the file has taken, and their bytes.
     written: u64,
     bytes: u64,
+    /// The length of the longest record, in bytes.
+    longest: u64,
 }
 
 impl TextOutput {
@@ -280,6 +283,7 @@ impl TextOutput {
             mirror,
             written: 0,
             bytes: 0,
+            longest: 0,
         }
     }
 
@@ -293,6 +297,8 @@ impl TextOutput {
         if let Err(error) = self.encode.record(record, &mut self.buffer) {
             return Err(SinkError::Failed(error));
         }
+        let before = self.ends.last().copied().unwrap_or(0);
+        self.longest = self.longest.max((self.buffer.len() - before) as u64);
         self.ends.push(self.buffer.len());
         Ok(self.buffer.len() >= ENOUGH)
     }
@@ -343,12 +349,13 @@ impl TextOutput {
         self.ends.iter_mut().for_each(|end| *end -= kept);
     }
 
-    /// An error if there is no room for this number of records more, as long as those that
-    /// were written, and half of that to spare.
-    pub fn has_room(&mut self, records: u64) -> Result<(), SinkError> {
-        let each = self.bytes / self.written.max(1);
-        let bytes = (records * each).saturating_mul(3) / 2;
-        self.opened.has_room(bytes.max(ENOUGH as u64))
+    /// The number of records more that there is room for, as long as those that were written,
+    /// and half of that to spare; an error if it is not even `least`.
+    pub fn room(&mut self, wanted: u64, least: u64) -> Result<Option<u64>, SinkError> {
+        let each = (self.bytes / self.written.max(1)).saturating_mul(3) / 2;
+        let least = (least * each).max(2 * self.longest).max(ENOUGH as u64);
+        let bytes = self.opened.room(wanted.saturating_mul(each), least)?;
+        Ok(bytes.filter(|_| each > 0).map(|bytes| (bytes - self.longest) / each))
     }
 
     /// Gives back the room that was kept free.

@@ -217,10 +217,13 @@ fn a_damaged_file_is_refused_or_completed_but_never_wrong_in_silence() {
 #[test]
 fn a_small_file_system_is_filled_and_what_is_in_flight_still_fits_in() {
     let (place, mock) = (Place::new(), plain_mock());
-    let small = Small::of(&place, "10M");
+    let small = Small::of(&place, "7M");
     let input = place.file("rows.csv", &symbols(4000));
+    let in_flight = if small.is_mounted { "1250" } else { "50" };
     let ask = || {
         run()
+            .flags("--workers 2")
+            .arg("--concurrency", in_flight)
             .arg("--url", &format!("{}/bytes/4000?{{{{ symbol }}}}", mock.url()))
             .arg("--input", &input)
             .arg("--output", &format!("{}/out.jsonl", small.path))
@@ -229,13 +232,14 @@ fn a_small_file_system_is_filled_and_what_is_in_flight_still_fits_in() {
         ask().ends()
     } else {
         // Only root may mount; others may still limit the size of files.
-        with_room(ask(), 10 << 20)
+        with_room(ask(), 7 << 20)
     };
     ended.with_code(3).says("No space left on device: ").says(" free, and ");
     let text = fs::read_to_string(format!("{}/out.jsonl", small.path)).unwrap();
     // Nothing that was paid for is lost.
     assert_eq!(text.lines().count() as u64, mock.judgement().requests);
     assert!(text.ends_with('\n') && text.lines().count() < 4000);
+    assert!(text.len() > 6_800_000, "{} bytes are used", text.len());
     small.grow("64M");
     ask().flags("--resume").exits(0);
     let text = fs::read_to_string(format!("{}/out.jsonl", small.path)).unwrap();

@@ -80,10 +80,11 @@ impl OpenOutput {
         }
     }
 
-    /// Whether there is still room for `bytes`.
-    pub fn has_room(&mut self, bytes: u64) -> Result<(), SinkError> {
-        let full = self.journal().and_then(|journal| journal.disk.is_filling(bytes));
-        full.map_or(Ok(()), |error| Err(self.failed(&error)))
+    /// The room that is kept free, in bytes, if that is known: `wanted` if there is as much; an
+    /// error if it is not even `least`.
+    pub fn room(&mut self, wanted: u64, least: u64) -> Result<Option<u64>, SinkError> {
+        let room = self.journal().map(|journal| journal.disk.room(wanted, least)).transpose();
+        room.map(Option::flatten).map_err(|error| self.failed(&error))
     }
 
     /// Gives back the room that was kept free.
@@ -189,13 +190,14 @@ pub(crate) trait Disk: Send {
     /// Returns once all that was appended survives a power cut.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// The error if there is no room for this number of bytes more.
-    fn is_filling(&mut self, _needed: u64) -> Option<io::Error> {
-        None
+    /// The number of bytes that are kept free, if that can be known: `wanted` if there is as
+    /// much room; an error if it is not even `least`.
+    fn room(&mut self, _wanted: u64, _least: u64) -> io::Result<Option<u64>> {
+        Ok(None)
     }
 }
 
-/// The room that is kept free ahead, if there is as much, in bytes.
+/// Minimum of the room that is kept free ahead, if there is as much, in bytes.
 const RESERVE: u64 = 8 << 20;
 
 /// A file at its path.
@@ -215,6 +217,11 @@ impl FileAtPath {
         FileAtPath { file, path, end, reserved: Some(end), ahead: RESERVE }
     }
 
+    /// The room that is kept free still, in bytes.
+    fn left(&self) -> Option<u64> {
+        Some(self.reserved?.saturating_sub(self.end))
+    }
+
     fn check_size(&self) -> io::Result<()> {
         match self.file.metadata()?.len() {
             size if size == self.end => Ok(()),
@@ -225,10 +232,10 @@ impl FileAtPath {
         }
     }
 
-    fn reserve(&mut self, needed: u64) -> io::Result<()> {
+    fn reserve(&mut self, wanted: u64, least: u64) -> io::Result<()> {
         self.check_size()?;
         let (file, end) = (&self.file, self.end);
-        let room = most(needed, |size| {
+        let room = most(wanted, least, |size| {
             let kept = fallocate(file, FallocateFlags::KEEP_SIZE, end, size);
             if kept.is_err() {
                 // Some of it may have been kept, which other files need.
@@ -247,8 +254,8 @@ impl FileAtPath {
                     format!(" {} free, and", ByteSize(free).display().si())
                 });
                 let text = format!(
-                    "No space left on device:{free} {} wanted for the answers that may be in flight (--concurrency: fewer want less)",
-                    ByteSize(needed).display().si()
+                    "No space left on device:{free} {} wanted before another row is begun",
+                    ByteSize(least).display().si()
                 );
                 Err(io::Error::new(io::ErrorKind::StorageFull, text))
             }
@@ -264,16 +271,17 @@ fn is_full(error: Errno) -> bool {
     matches!(error, Errno::NOSPC | Errno::FBIG | Errno::DQUOT)
 }
 
-/// How much can be kept free: as much as is usual, or half of it, a quarter and so on,
-/// but no less than is needed.
+/// How much can be kept free: as much as is usual, twice as much as is wanted, or half of it, a
+/// quarter and so on, but no less than the least.
 fn most(
-    needed: u64,
+    wanted: u64,
+    least: u64,
     mut keep: impl FnMut(u64) -> rustix::io::Result<()>,
 ) -> rustix::io::Result<u64> {
-    let mut size = RESERVE.max(needed);
+    let mut size = RESERVE.max(wanted.saturating_mul(2)).max(least);
     loop {
         match keep(size) {
-            Err(error) if is_full(error) && size > needed => size = (size / 2).max(needed),
+            Err(error) if is_full(error) && size > least => size = (size / 2).max(least),
             kept => return kept.map(|()| size),
         }
     }
@@ -307,9 +315,12 @@ impl Disk for FileAtPath {
         self.check_size()
     }
 
-    fn is_filling(&mut self, needed: u64) -> Option<io::Error> {
-        let left = self.reserved?.saturating_sub(self.end);
-        if left < needed.max(self.ahead / 2) { self.reserve(needed).err() } else { None }
+    fn room(&mut self, wanted: u64, least: u64) -> io::Result<Option<u64>> {
+        let left = self.left();
+        if left.is_some_and(|left| left < least.max(self.ahead / 2)) {
+            self.reserve(wanted, least)?;
+        }
+        Ok(self.left())
     }
 }
 
@@ -356,14 +367,14 @@ mod tests {
 
     #[test]
     fn a_disk_is_full_when_less_is_left_than_what_is_needed() {
-        let with = |left: u64, needed| {
-            most(needed, |size| if size <= left { Ok(()) } else { Err(Errno::NOSPC) })
+        let with = |left: u64, wanted, least| {
+            most(wanted, least, |size| if size <= left { Ok(()) } else { Err(Errno::NOSPC) })
         };
-        assert_eq!(with(1 << 30, 1_000), Ok(RESERVE));
-        assert_eq!(with(1 << 30, 20 << 20), Ok(20 << 20));
-        assert_eq!(with(7_000_000, 100_000), Ok(4 << 20));
-        assert_eq!(with(100_001, 100_000), Ok(100_000));
-        assert_eq!(with(99_999, 100_000), Err(Errno::NOSPC));
-        assert_eq!(most(1, |_| Err(Errno::OPNOTSUPP)), Err(Errno::OPNOTSUPP));
+        assert_eq!(with(1 << 30, 1_000, 1), Ok(RESERVE));
+        assert_eq!(with(1 << 30, 20 << 20, 20 << 20), Ok(40 << 20));
+        assert_eq!(with(7_000_000, 20_000_000, 100_000), Ok(5_000_000));
+        assert_eq!(with(100_001, 20_000_000, 100_000), Ok(100_000));
+        assert_eq!(with(99_999, 20_000_000, 100_000), Err(Errno::NOSPC));
+        assert_eq!(most(1, 1, |_| Err(Errno::OPNOTSUPP)), Err(Errno::OPNOTSUPP));
     }
 }

@@ -27,16 +27,23 @@ impl Output {
     /// The room for records of rows like these; none if the output is no file, or the system
     /// does not tell.
     pub fn room(&self, columns: &Columns, rows: &[Row]) -> Option<DiskRoom> {
+        let free = self.free()?;
+        let past = &self.checked.past;
+        let mean = past.end.checked_div(past.records).filter(|size| *size > 0);
+        let record = mean.or_else(|| self.least_record(columns, rows))?;
+        Some(DiskRoom { free, record, is_least: mean.is_none() })
+    }
+
+    /// The bytes that are free on its disk; none if the output is no file, or the system does not
+    /// tell.
+    #[must_use]
+    pub fn free(&self) -> Option<u64> {
         let file = self.checked.mode.file()?;
         // A directory of parts may be yet to be made.
         let directory = file.ancestors().skip(1).find_map(|it| {
             File::open(if it.as_os_str().is_empty() { Path::new(".") } else { it }).ok()
         });
-        let free = free_bytes(&directory?)?;
-        let past = &self.checked.past;
-        let mean = past.end.checked_div(past.records).filter(|size| *size > 0);
-        let record = mean.or_else(|| self.least_record(columns, rows))?;
-        Some(DiskRoom { free, record, is_least: mean.is_none() })
+        free_bytes(&directory?)
     }
 
     /// The mean size of the records of these rows, without the values of an answer.
