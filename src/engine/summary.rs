@@ -229,19 +229,23 @@ fn gave_up(state: &LimitState) -> Option<String> {
     })
 }
 
-/// What a search has found, with the flags that keep it: the limit that headers name, or requests
-/// that are spread.
+/// What a search has found, with the flags that keep it: the limit that headers name, requests
+/// that are a gap apart wherever they arrive, or requests that are spread.
 fn found_limit(found: FoundPace, unit: &str) -> FoundLimit {
     let per_second = 1.0 / found.per_unit.as_secs_f64();
     let (units, period) = match found.named {
         Some((units, period)) => (units, duration::exact(period)),
         None => round_rate(per_second),
     };
-    let rate = match unit {
-        "requests" => format!("{units}/{period}"),
-        unit => format!("'{units} {unit}/{period}'"),
+    let (kind, shape) = match found {
+        FoundPace { named: Some(_), .. } => ("", ""),
+        FoundPace { wants_gaps: true, .. } => ("gcra:", ""),
+        _ => ("", " --shape spread"),
     };
-    let shape = if found.named.is_some() { "" } else { " --shape spread" };
+    let rate = match unit {
+        "requests" => format!("{kind}{units}/{period}"),
+        unit => format!("'{kind}{units} {unit}/{period}'"),
+    };
     FoundLimit {
         per_second,
         was_refused: found.was_refused,

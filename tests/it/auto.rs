@@ -10,6 +10,12 @@ use throng::internals::simulate::ModelRun;
 
 /// A job with this limit and this number of rows, against this server.
 fn run(limit: &Value, rows: u64, server: &str, settings: Settings) -> ModelRun {
+    let latency = "lognormal:50ms:0.4".parse().unwrap();
+    run_over(limit, rows, server, Settings { latency, ..settings })
+}
+
+/// The same, with the latency of these settings.
+fn run_over(limit: &Value, rows: u64, server: &str, settings: Settings) -> ModelRun {
     let list: Vec<Value> = (0..rows).map(|id| json!({ "id": id })).collect();
     let job = json!({
         "input": {"list": list},
@@ -18,12 +24,7 @@ fn run(limit: &Value, rows: u64, server: &str, settings: Settings) -> ModelRun {
     });
     let job = Job::parse("job.json", &job.to_string()).unwrap();
     let plan = Plan::new(&job, &|_| None).unwrap();
-    let server = Settings {
-        limits: vec![server.parse().unwrap()],
-        latency: "lognormal:50ms:0.4".parse().unwrap(),
-        logs: true,
-        ..settings
-    };
+    let server = Settings { limits: vec![server.parse().unwrap()], logs: true, ..settings };
     let model = ModelRun::new(plan, &[server], 1.0).unwrap();
     assert_eq!((model.run.ok, model.run.failed), (rows, 0), "{limit}: {model:?}");
     model
@@ -115,6 +116,40 @@ fn after_twenty_periods_it_has_reached_nine_tenths_of_the_limit() {
         };
         let share = mean(&|model| share(model, from, per_second));
         assert!((0.9..=1.02).contains(&share), "{share} of {server}");
+    }
+}
+
+/// Over a way there that takes from 5 to 80 ms, requests a gap T apart arrive T + 37.5 ms apart
+/// at best if none may arrive too early: that of the one before is known by its answer, and that
+/// of the next one isn't.
+#[test]
+fn where_requests_have_to_be_a_gap_apart_it_reaches_what_jitter_leaves() {
+    const SEEDS: u64 = 3;
+    let jitter = Settings {
+        latency: "uniform:5ms:80ms".parse().unwrap(),
+        there: 1.0,
+        refusal: Refusal::Bare,
+        ..Settings::default()
+    };
+    for (server, gap) in [("gcra:10/1s", 0.1), ("gcra:5/1s", 0.2)] {
+        let (rows, per_second) = ((45.0 / gap) as u64, 1.0 / gap);
+        let runs = (0..SEEDS).map(|seed| {
+            let settings = Settings { seed, ..jitter.clone() };
+            run_over(&json!({"rate": "auto"}), rows, server, settings)
+        });
+        let runs: Vec<ModelRun> = runs.collect();
+        let share = runs.iter().map(|run| share(run, 20.0, per_second)).sum::<f64>() / SEEDS as f64;
+        let best = gap / (gap + 0.0375);
+        assert!(share >= 0.88 * best, "{share} of {server}, {best} at best");
+        let refused: u64 = runs.iter().map(|run| run.servers[0].refused).sum();
+        assert!(refused * 33 <= SEEDS * rows, "{refused} of {server}");
+        let found = runs[0].run.limits[0].found.unwrap();
+        assert!(found.wants_gaps, "{found:?}");
+        // That is what the summary says to write: without a burst, counted from the answer.
+        let tenths = (10.0 / found.per_unit.as_secs_f64()) as u64;
+        let limit = json!({"rate": format!("gcra:{tenths}/10s")});
+        let again = run_over(&limit, 100, server, jitter.clone());
+        assert_eq!(again.servers[0].refused, 0, "{limit} of {server}");
     }
 }
 

@@ -119,6 +119,46 @@ fn four_runs_share_evenly() {
     }
 }
 
+/// Two runs that search for a limit of 100 a second. Gives the records of each once the search is
+/// over, their sum in a second, and how many of all requests are refused.
+fn two_searches() -> ([usize; 2], f64, f64) {
+    const SEARCH: usize = 400;
+    let account = Account::new(&["50/500ms"]);
+    let outputs = ["a.jsonl", "b.jsonl"];
+    let begin = |output| account.run("auto:200/500ms", output, 100_000).start();
+    let runs = outputs.map(begin);
+    let all = || outputs.iter().map(|it| account.records(it)).sum::<usize>();
+    until("the records after the search", || all() >= SEARCH + 500);
+    runs.into_iter().for_each(interrupt);
+    let answered = |output| -> Vec<f64> {
+        let records = account.place.records(output);
+        records.iter().map(|record| record["_arrived"][0][1].as_f64().unwrap()).collect()
+    };
+    let answered = outputs.map(answered);
+    let mut times = answered.concat();
+    times.sort_by(f64::total_cmp);
+    let (from, to) = (times[SEARCH], times[times.len() - 1]);
+    let late = answered.map(|times| times.iter().filter(|at| **at >= from).count());
+    let judged = account.mock.judgement();
+    let refused = judged.refused as f64 / judged.requests as f64;
+    (late, late.iter().sum::<usize>() as f64 / (to - from), refused)
+}
+
+#[test]
+fn two_runs_that_search_for_the_limit_find_it_together_and_share_it_evenly() {
+    let mut tries = Vec::new();
+    for _ in 0..3 {
+        let (late, sum, refused) = two_searches();
+        tries.push((late, sum, refused));
+        let (least, most) = (late.iter().min().unwrap(), late.iter().max().unwrap());
+        if 4 * most <= 5 * least && sum >= 85.0 && refused <= 0.02 {
+            return;
+        }
+    }
+    // The machine may be busy with other things, but not each time.
+    panic!("{tries:?}");
+}
+
 #[test]
 fn runs_that_state_other_limits_at_the_same_time_keep_each_other_s() {
     let account = Account::new(&["30/3s"]);

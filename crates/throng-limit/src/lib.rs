@@ -28,7 +28,8 @@ pub use config::{LINGER, LimitScope, Policy, Rule, Settings, Sharing, UncountedO
 mod limiter;
 #[doc(hidden)]
 pub use limiter::{
-    Availability, Event, FoundPace, Limiter, LimiterStats, RateLimitInfo, Reservation,
+    Availability, Event, FoundPace, Limiter, LimiterStats, OtherSearches, RateLimitInfo,
+    Reservation, SearchReport,
 };
 mod kinds;
 #[doc(hidden)]

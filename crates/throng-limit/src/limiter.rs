@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::time::Time;
 
@@ -38,6 +38,15 @@ pub trait Limiter: fmt::Debug + Send {
 
     /// The limit's own account so far.
     fn stats(&self) -> LimiterStats;
+
+    /// What the other runs of the account are to know of the search for a pace, if the limit is
+    /// searched for.
+    fn search(&self, _now: Time) -> Option<SearchReport> {
+        None
+    }
+
+    /// The searches of the other runs of the account.
+    fn heed_searches(&mut self, _now: Time, _others: OtherSearches) {}
 
     /// The calendar's time at the clock's zero, which changes when the calendar is set.
     fn heed_calendar(&mut self, _zero: Timestamp) {}
@@ -100,6 +109,8 @@ pub struct Reservation {
     pub(crate) arrived: Option<Time>,
     /// By when they have arrived, if a quota store is told.
     pub(crate) noted: Option<Time>,
+    /// When they were taken, if the limit asks how long the attempt was under way.
+    pub(crate) taken: Option<Time>,
 }
 
 /// Where the units of an attempt are.
@@ -172,6 +183,34 @@ pub struct FoundPace {
     pub is_settled: bool,
     /// The units and the period of the limit that the server's headers name, if that is kept.
     pub named: Option<(u64, Duration)>,
+    /// Whether the server wants requests to be a gap apart, as far as its refusals tell.
+    pub wants_gaps: bool,
+}
+
+/// One run's search for the pace of an account, as the other runs know it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchReport {
+    /// The pace that it would try for the whole account, in millionths of a unit per second.
+    pub pace: u64,
+    /// Whether its requests have to wait for the pace.
+    pub wants: bool,
+    /// Number of units that the server has taken in from it.
+    pub accepted: u64,
+    /// Number of times that the server refused it what no pause explains.
+    pub refused: u64,
+}
+
+/// The searches of all other runs of an account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OtherSearches {
+    /// Number of runs whose requests have to wait for their pace.
+    pub runs: u64,
+    /// The sum of their paces, in millionths of a unit per second.
+    pub pace: u64,
+    /// Number of units that the server has taken in from all others.
+    pub accepted: u64,
+    /// Number of times that the server refused others what no pause explains.
+    pub refused: u64,
 }
 
 impl LimiterStats {
@@ -205,6 +244,18 @@ impl FoundPace {
     }
 }
 
+impl OtherSearches {
+    /// Adds the search of one run.
+    pub(crate) fn add(&mut self, report: SearchReport, is_current: bool) {
+        if is_current && report.wants {
+            self.runs += 1;
+            self.pace += report.pace;
+        }
+        self.accepted += report.accepted;
+        self.refused += report.refused;
+    }
+}
+
 impl RateLimitInfo {
     /// When the window ends, if `now` is when the server said so.
     #[must_use]
@@ -217,7 +268,7 @@ impl Reservation {
     /// Units that are taken.
     #[must_use]
     pub fn new(units: u64) -> Reservation {
-        Reservation { units, place: UnitsState::InFlight, arrived: None, noted: None }
+        Reservation { units, ..Reservation::default() }
     }
 
     pub(crate) fn is_in_flight(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::limiter::FoundPace;
+use crate::limiter::{FoundPace, OtherSearches, SearchReport};
 use crate::time::Time;
 
 /// The search for the pace that a server takes.
@@ -24,6 +24,15 @@ use crate::time::Time;
 /// rate is no less than that, whatever came back in a pause. Where a pace is refused that had
 /// lasted, the search falls back a quarter of the way to this rate; and the pace that it
 /// gives as found was taken in from one refusal to another, or for [`PROOF`] windows since one.
+///
+/// Some servers want requests to be a gap apart. There a refused request was answered sooner after
+/// the one before than any accepted one; see [`Gaps`]. Such a server is ready again at once, so a
+/// pause teaches nothing, and a refused pace is only lowered a little.
+///
+/// Several runs of an account search for its pace together. Each knows what the server has taken
+/// in from the others, and a refusal of one is a refusal of all. The pace that is tried is the
+/// mean of all searches, of which each run has an equal part. A run that doesn't use its part
+/// is left out.
 #[derive(Debug)]
 pub struct PaceSearch {
     period: Duration,
@@ -48,8 +57,9 @@ pub struct PaceSearch {
     found: Option<f64>,
     belief: u32,
     in_flight: u64,
-    /// Units that the server has taken in.
+    /// Units that the server has taken in, and those of them that are this run's.
     accepted: u64,
+    own: u64,
     /// Since when requests leave without a pause.
     busy_since: Option<Mark>,
     /// The refusal after which none has left yet.
@@ -60,6 +70,23 @@ pub struct PaceSearch {
     last_pause: Option<Duration>,
     /// The fastest pace that the server has taken in since a refusal.
     proven: Option<f64>,
+    gaps: Gaps,
+    /// Number of times that this run was refused what nothing explains.
+    refusals: u64,
+    /// When a request last had to wait for the pace.
+    waited_at: Option<Time>,
+    /// The searches of the other runs of the account, since they are known.
+    others: Option<OtherSearches>,
+}
+
+/// The times between answers, which are those between arrivals, as far as the way back is even.
+#[derive(Debug, Default)]
+struct Gaps {
+    last: Option<Time>,
+    /// The shortest time between an answer and a request that the server took in.
+    shortest: Option<Duration>,
+    /// Whether the last refusal is one of a server that wants requests to be a gap apart.
+    are_bounded: bool,
 }
 
 /// A time, and the units that the server had taken in by then.
@@ -67,6 +94,8 @@ pub struct PaceSearch {
 struct Mark {
     time: Time,
     accepted: u64,
+    /// The pace that was tried.
+    tried: f64,
 }
 
 /// By how much more is tried while none was refused.
@@ -75,6 +104,10 @@ const LARGE_STEP: f64 = 1.25;
 const SMALL_STEP: f64 = 1.05;
 /// The part of a refused pace that is tried next.
 const BACK: f64 = 0.97;
+/// What is lost beside that if no pace has lasted since the refusal before.
+const BACK_AGAIN: f64 = 0.9;
+/// Paces that are nearer than this are one pace.
+const NEARLY: f64 = 0.99;
 /// Trials for which a found pace is kept at first.
 const FIRST_BELIEF: u32 = 32;
 /// Longest trial, in periods, unless a pause shows a longer one.
@@ -86,6 +119,10 @@ const ANSWERS_IN_FLIGHT: u64 = 10;
 /// between two refusals.
 const PROOF: u32 = 6;
 const SHORT_PROOF: u32 = 2;
+/// Longest pause after which a server that wants gaps is ready, unless they are longer.
+const SOON: Duration = Duration::from_secs(3);
+/// Time for which a run wants more after a request had to wait, at least.
+const WANTS: Duration = Duration::from_secs(1);
 /// Fewest units before a pause that tell a window; by how much more is tried where fewer do.
 const TELLING: u64 = 3;
 const LARGEST_STEP: f64 = 1.5;
@@ -110,13 +147,65 @@ impl PaceSearch {
             belief: FIRST_BELIEF,
             in_flight: 0,
             accepted: 0,
+            own: 0,
             busy_since: None,
             refused_at: None,
             first_refusal: None,
             last_refusal: None,
             last_pause: None,
             proven: None,
+            gaps: Gaps::default(),
+            refusals: 0,
+            waited_at: None,
+            others: None,
         }
+    }
+
+    /// What the other runs of the account are to know.
+    pub fn report(&self, now: Time) -> SearchReport {
+        // After a refusal it will try less, once the pause is over.
+        let pace = match self.refused_at {
+            Some(_) => self.right.unwrap_or(self.pace).min(self.pace * BACK),
+            None => self.pace,
+        };
+        let wants_until = self.per_unit().saturating_mul(2).max(WANTS);
+        SearchReport {
+            pace: (pace * 1e6).round() as u64,
+            wants: self.waited_at.is_some_and(|waited| now.since(waited) <= wants_until),
+            accepted: self.own,
+            refused: self.refusals,
+        }
+    }
+
+    /// What the other runs of the account do.
+    pub fn heed(&mut self, now: Time, others: OtherSearches) {
+        let before = self.others.replace(others);
+        if others.runs > 0 && self.right.is_none() && self.was_never_refused() {
+            self.pace = (others.pace as f64 / 1e6 / others.runs as f64).min(self.ceiling);
+            self.right = Some(self.pace);
+        }
+        let Some(before) = before else { return };
+        self.accepted += others.accepted.saturating_sub(before.accepted);
+        if others.refused > before.refused && self.refused_at.is_none() {
+            self.conclude(self.mark(now), now);
+        }
+    }
+
+    /// Whether the refusal of a request that was taken then is known by an earlier one.
+    pub fn explains(&self, taken: Option<Time>) -> bool {
+        let last = self.last_refusal.map(|last| last.time);
+        taken.zip(last).is_some_and(|(taken, last)| taken <= last)
+    }
+
+    /// The pace that all runs of the account try together.
+    fn tried(&self) -> f64 {
+        let others = self.others.unwrap_or_default();
+        (self.pace + others.pace as f64 / 1e6) / (1 + others.runs) as f64
+    }
+
+    /// Whether the server wants requests to be a gap apart, as far as its refusals tell.
+    pub fn wants_gaps(&self) -> bool {
+        self.gaps.are_bounded
     }
 
     /// The pace that is tried, in units per second.
@@ -131,9 +220,10 @@ impl PaceSearch {
         self.accepted
     }
 
-    /// The time for one unit.
+    /// The time between two units of this run.
     pub fn per_unit(&self) -> Duration {
-        Duration::try_from_secs_f64(1.0 / self.pace).unwrap_or(Duration::MAX)
+        let runs = 1 + self.others.map_or(0, |others| others.runs);
+        Duration::try_from_secs_f64(runs as f64 / self.tried()).unwrap_or(Duration::MAX)
     }
 
     pub fn found(&self) -> FoundPace {
@@ -144,15 +234,16 @@ impl PaceSearch {
             was_refused: !self.was_never_refused(),
             is_settled: self.found.is_some(),
             named: None,
+            wants_gaps: self.wants_gaps(),
         }
     }
 
     pub fn was_never_refused(&self) -> bool {
-        self.last_pause.is_none() && self.refused_at.is_none()
+        self.first_refusal.is_none() && self.refused_at.is_none()
     }
 
     fn mark(&self, time: Time) -> Mark {
-        Mark { time, accepted: self.accepted }
+        Mark { time, accepted: self.accepted, tried: self.tried() }
     }
 
     pub fn set_ceiling(&mut self, units: u64) {
@@ -160,8 +251,9 @@ impl PaceSearch {
         self.pace = self.pace.min(self.ceiling);
     }
 
-    pub fn used_up(&mut self) {
+    pub fn used_up(&mut self, now: Time) {
         self.is_used_up = true;
+        self.waited_at = Some(now);
     }
 
     /// A request leaves.
@@ -182,6 +274,8 @@ impl PaceSearch {
     pub fn answered(&mut self, now: Time, units: u64) {
         self.ended();
         self.accepted += units;
+        self.own += units;
+        self.gaps.accepted(now);
         self.prove(now);
         self.trial_answers = self.trial_answers.saturating_sub(1);
         let is_over = self.is_used_up && now >= self.trial_ends && self.trial_answers == 0;
@@ -206,11 +300,14 @@ impl PaceSearch {
 
     pub fn settled(&mut self, before: u64, after: u64) {
         self.accepted = self.accepted.saturating_sub(before) + after;
+        self.own = self.own.saturating_sub(before) + after;
     }
 
     pub fn refused(&mut self, now: Time, explained: bool) {
         self.ended();
+        self.gaps.refused(now, explained);
         if !explained {
+            self.refusals += 1;
             self.refused_at = self.refused_at.or(Some(self.mark(now)));
         }
     }
@@ -223,7 +320,9 @@ impl PaceSearch {
 
     /// Nothing was refused in a trial.
     fn held(&mut self, now: Time) {
-        self.right = Some(self.pace);
+        let tried = self.tried();
+        self.right = Some(tried);
+        self.pace = tried;
         self.begin_trial(now);
         match self.rest {
             Some(1) => {
@@ -238,13 +337,13 @@ impl PaceSearch {
             }
             None => {}
         }
-        let more = self.pace * self.step;
+        let more = tried * self.step;
         match self.refused {
-            Some(refused) if refused <= self.pace * SMALL_STEP => {
+            Some(refused) if refused <= tried * SMALL_STEP => {
                 self.rest = Some(self.belief);
-                self.found = Some(self.pace);
+                self.found = Some(tried);
             }
-            Some(refused) => self.pace = more.min((self.pace * refused).sqrt()),
+            Some(refused) => self.pace = more.min((tried * refused).sqrt()),
             None => self.pace = more.min(self.ceiling),
         }
         self.step = (self.step * self.step).min(LARGE_STEP.max(self.step));
@@ -258,17 +357,25 @@ impl PaceSearch {
         let taken = self.accepted.saturating_sub(began.accepted);
         let taken_in_for =
             |pause: Duration| (taken as f64).max(0.5) / (busy + pause).as_secs_f64().max(1e-6);
-        let was_right = self.right.is_some_and(|right| right >= self.pace * BACK);
-        let back = self.pace * BACK;
-        self.refused = Some(self.pace);
-        self.found =
-            self.found.map(|found| if self.pace > found { found } else { back.min(found) });
+        let tried = refused.tried;
+        let was_right = self.right.is_some_and(|right| right >= tried * NEARLY);
+        let back = tried * BACK;
+        self.refused = Some(tried);
+        self.found = self.found.map(|found| if tried > found { found } else { back.min(found) });
         let came_back = self.last_refusal.map(|last| last.pace_until(refused));
         if let Some(last) = self.last_refusal {
             self.prove_between(last, refused, SHORT_PROOF);
         }
         let is_vague = pause > busy && taken < TELLING;
+        // A server that wants gaps is ready again at once; it names a second at most.
+        let wants_gaps = self.gaps.are_bounded && pause <= SOON.max(self.per_unit() * 2);
         let pace = match self.right {
+            Some(right) if wants_gaps && !was_right => right,
+            Some(_) if wants_gaps => {
+                self.right = None;
+                back
+            }
+            None if wants_gaps && self.first_refusal.is_some() => back * BACK_AGAIN,
             _ if is_vague => {
                 self.right = None;
                 (taken_in_for(pause) * back).sqrt()
@@ -300,11 +407,29 @@ impl PaceSearch {
         self.pace = if self.right.is_some() { pace } else { pace.min(back) };
         self.step = if is_vague { LARGEST_STEP } else { SMALL_STEP };
         self.rest = None;
-        self.last_pause = Some(pause);
+        // The pause after the refusal of another run is not known.
+        self.last_pause = if pause.is_zero() { self.last_pause } else { Some(pause) };
         self.first_refusal = self.first_refusal.or(Some(refused));
         self.last_refusal = Some(refused);
         self.busy_since = Some(self.mark(now));
         self.begin_trial(now);
+    }
+}
+
+impl Gaps {
+    fn accepted(&mut self, now: Time) {
+        if let Some(last) = self.last.replace(now) {
+            let gap = now.since(last);
+            self.shortest = Some(self.shortest.map_or(gap, |shortest| shortest.min(gap)));
+        }
+    }
+
+    fn refused(&mut self, now: Time, explained: bool) {
+        let gap = self.last.replace(now).map(|last| now.since(last));
+        if !explained {
+            let both = gap.zip(self.shortest);
+            self.are_bounded = both.is_some_and(|(gap, shortest)| gap < shortest);
+        }
     }
 }
 
@@ -313,5 +438,142 @@ impl Mark {
     fn pace_until(self, later: Mark) -> f64 {
         let units = later.accepted.saturating_sub(self.accepted) as f64;
         units.max(0.5) / later.time.since(self.time).as_secs_f64().max(1e-6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_nanos(millis * 1_000_000)
+    }
+
+    fn search() -> PaceSearch {
+        PaceSearch::new(100, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn a_server_wants_gaps_if_it_refuses_what_comes_sooner_than_all_that_it_took() {
+        for (gap, wants_gaps) in [(90, true), (110, false)] {
+            let mut search = search();
+            for answer in [0, 150, 250, 370] {
+                search.taken(at(answer));
+                search.answered(at(answer), 1);
+            }
+            search.taken(at(370));
+            search.refused(at(370 + gap), false);
+            assert_eq!(search.wants_gaps(), wants_gaps, "after {gap} ms");
+        }
+    }
+
+    #[test]
+    fn where_gaps_are_wanted_a_pace_that_was_right_is_lowered_a_little() {
+        let mut search = search();
+        for answer in 0..20 {
+            search.used_up(at(answer * 100));
+            search.taken(at(answer * 100));
+            search.answered(at(answer * 100), 1);
+        }
+        let mut refuse = |now: u64| {
+            search.taken(at(now));
+            search.answered(at(now), 1);
+            let before = (search.right, search.pace);
+            search.refused(at(now + 90), false);
+            search.taken(at(now + 1_000));
+            (before, search.pace)
+        };
+        let ((right, tried), pace) = refuse(2_000);
+        assert!(tried > 1.02 * pace && right == Some(pace), "{right:?}, {tried}, {pace}");
+        let (_, lower) = refuse(4_000);
+        assert!((lower - pace * BACK).abs() < 1e-9, "{lower}");
+        let (_, lowest) = refuse(6_000);
+        assert!((lowest - lower * BACK * BACK_AGAIN).abs() < 1e-9, "{lowest}");
+    }
+
+    /// A run of an account, whose requests take 20 ms to be answered.
+    struct Run {
+        search: PaceSearch,
+        next: u64,
+        paused: u64,
+        /// When answers come, when their requests left, and whether they are refusals.
+        answers: VecDeque<(u64, u64, bool)>,
+        accepted: Vec<u64>,
+        refused: usize,
+    }
+
+    impl Run {
+        fn new() -> Run {
+            let (answers, accepted) = (VecDeque::new(), Vec::new());
+            Run { search: search(), next: 0, paused: 0, answers, accepted, refused: 0 }
+        }
+
+        fn hear(&mut self, now: u64) {
+            while let Some((_, left, is_refusal)) =
+                self.answers.pop_front_if(|(comes, ..)| *comes <= now)
+            {
+                if is_refusal {
+                    self.refused += 1;
+                    let explained = left < self.paused || self.search.explains(Some(at(left)));
+                    self.search.refused(at(now), explained);
+                    self.paused = now + 1_000;
+                } else {
+                    self.search.answered(at(now), 1);
+                }
+            }
+        }
+
+        /// Sends a request if it may, to a server that takes 20 in any second.
+        fn send(&mut self, now: u64, window: &mut VecDeque<u64>) {
+            if now < self.next.max(self.paused) {
+                return self.search.used_up(at(now));
+            }
+            self.search.taken(at(now));
+            self.next = now.max(self.next) + self.search.per_unit().as_millis() as u64;
+            window.pop_front_if(|arrived| *arrived + 1_000 <= now);
+            let is_refusal = window.len() >= 20;
+            if !is_refusal {
+                window.push_back(now);
+                self.accepted.push(now);
+            }
+            self.answers.push_back((now + 20, now, is_refusal));
+        }
+    }
+
+    /// The units that each of these runs of one account has got from 30 s on, until 60 s, and the
+    /// number of refusals; the second begins so late.
+    fn together(runs: usize, late: u64) -> (Vec<usize>, usize) {
+        let mut runs: Vec<Run> = (0..runs).map(|_| Run::new()).collect();
+        let mut window = VecDeque::new();
+        for now in 0..60_000 {
+            for index in 0..runs.len() {
+                if index == 1 && now < late {
+                    continue;
+                }
+                runs[index].hear(now);
+                let mut others = OtherSearches::default();
+                let beside = runs.iter().enumerate().filter(|(other, _)| *other != index);
+                beside.for_each(|(_, other)| others.add(other.search.report(at(now)), true));
+                runs[index].search.heed(at(now), others);
+                runs[index].send(now, &mut window);
+            }
+        }
+        let got = |run: &Run| run.accepted.iter().filter(|at| **at >= 30_000).count();
+        (runs.iter().map(got).collect(), runs.iter().map(|run| run.refused).sum())
+    }
+
+    #[test]
+    fn runs_of_an_account_search_together_and_share_evenly() {
+        let (alone, _) = together(1, 0);
+        for (runs, late) in [(2, 0), (2, 15_000), (4, 0)] {
+            let (got, refused) = together(runs, late);
+            let (sum, most) = (got.iter().sum::<usize>(), got.iter().max().unwrap());
+            let what = format!("{got:?}, {alone:?} alone, {refused} refused");
+            assert!(10 * sum >= 9 * alone[0], "{what}");
+            assert!(got.iter().all(|part| 10 * part >= 8 * most), "{what}");
+            assert!(refused <= 1_200 / 50, "{what}");
+        }
     }
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use crate::kinds::sliding::Sliding;
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
 use crate::limiter::{
-    Availability, Event, FoundPace, Limiter, LimiterStats, RateLimitInfo, Reservation,
+    Availability, Event, FoundPace, Limiter, LimiterStats, OtherSearches, RateLimitInfo,
+    Reservation, SearchReport,
 };
 use crate::quota::SharedTerms;
 use crate::search::PaceSearch;
@@ -46,6 +47,16 @@ struct Auto {
     search: PaceSearch,
     /// When the next request may leave.
     next: Time,
+    way: Way,
+}
+
+/// How long requests are under way.
+#[derive(Debug, Default)]
+struct Way {
+    /// On average; none before the first answer.
+    mean: Option<f64>,
+    /// When the last request was taken, if it is not answered yet.
+    open: Option<Time>,
 }
 
 /// A limit that the server's headers name. Units count from when they are taken until a
@@ -73,6 +84,7 @@ impl Auto {
             skew: terms.skew,
             search: PaceSearch::new(terms.units, terms.period),
             next: Time::ZERO,
+            way: Way::default(),
         }
     }
 
@@ -138,6 +150,34 @@ impl Auto {
         (self.search.was_never_refused() || pace <= time_per_unit(units, period)).then_some(slowest)
     }
 
+    /// Whether the next request waits for the answer of the one before, if that is late: the
+    /// server wants them to be a gap apart, and most answers come within it.
+    fn follows_answers(&self) -> bool {
+        self.search.wants_gaps() && self.way.mean() < self.search.per_unit()
+    }
+
+    /// When the next request may leave by the pace.
+    fn paced(&self) -> Time {
+        match self.way.open {
+            Some(taken) if self.follows_answers() => {
+                self.next.max(taken.after(self.search.per_unit() * 2))
+            }
+            _ => self.next,
+        }
+    }
+
+    /// A request was answered. If it was the last one, it has arrived later or earlier than on
+    /// average by as much as its answer has.
+    fn answered(&mut self, now: Time, hold: &Reservation) {
+        let Some(taken) = hold.taken else { return };
+        let (took, follows) = (now.since(taken), self.follows_answers());
+        if self.way.answered(taken, took) && follows {
+            let (mean, gap) = (self.way.mean(), self.search.per_unit());
+            let later = took.saturating_sub(mean).min(gap);
+            self.next = self.next.after(later).before(mean.saturating_sub(took));
+        }
+    }
+
     fn settle(&mut self, hold: &Reservation, units: u64) {
         if !hold.is_in_flight() {
             self.search.settled(hold.units, units);
@@ -148,6 +188,22 @@ impl Auto {
             .next
             .after(per_unit.saturating_mul(times(units.saturating_sub(hold.units))))
             .before(per_unit.saturating_mul(times(hold.units.saturating_sub(units))));
+    }
+}
+
+impl Way {
+    /// Part of the average that is the latest answer.
+    const LATEST: f64 = 1.0 / 16.0;
+
+    fn mean(&self) -> Duration {
+        Duration::try_from_secs_f64(self.mean.unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// A request that was taken then was answered. Gives whether it is the last one.
+    fn answered(&mut self, taken: Time, took: Duration) -> bool {
+        let took = took.as_secs_f64();
+        self.mean = Some(self.mean.map_or(took, |mean| mean + (took - mean) * Way::LATEST));
+        self.open.take_if(|last| *last == taken).is_some()
     }
 }
 
@@ -172,28 +228,37 @@ impl Limiter for Auto {
         let ceiling = self.ceiling.earliest(now, units);
         let named = self.named.iter_mut().map(|it| it.counted.earliest(now, units, it.units));
         let when = named.fold(ceiling, Availability::max);
-        if self.next <= now {
+        let paced = self.paced();
+        if paced <= now {
             return when;
         }
-        self.search.used_up();
-        when.max(Availability::At(self.next))
+        self.search.used_up(now);
+        when.max(Availability::At(paced))
     }
 
     fn take(&mut self, now: Time, units: u64) -> Reservation {
         self.search.taken(now);
         let units_now = u32::try_from(units).unwrap_or(u32::MAX);
         let gap = self.search.per_unit().saturating_mul(units_now);
-        self.next = self.next.max(now.before(CATCH_UP)).after(gap);
+        let catch_up = if self.search.wants_gaps() { Duration::ZERO } else { CATCH_UP };
+        self.next = self.next.max(now.before(catch_up)).after(gap);
         self.in_flight += units;
         self.named.iter_mut().for_each(|named| named.counted.taken(now, units));
-        self.ceiling.take(now, units)
+        self.way.open = Some(now);
+        Reservation { taken: Some(now), ..self.ceiling.take(now, units) }
     }
 
     fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
         self.count(now, hold, event);
+        if matches!(event, Event::Answered | Event::Refused { .. }) {
+            self.answered(now, hold);
+        }
         match event {
             Event::Answered => self.search.answered(now, hold.units),
-            Event::Refused { explained } => self.search.refused(now, explained),
+            Event::Refused { explained } => {
+                let is_explained = explained || self.search.explains(hold.taken);
+                self.search.refused(now, is_explained);
+            }
             Event::Lost | Event::Returned => self.search.ended(),
             Event::Settled(units) => self.settle(hold, units),
             Event::Sent | Event::Acked | Event::Finished => {}
@@ -217,6 +282,14 @@ impl Limiter for Auto {
     fn allow(&mut self, amount: u64) {
         self.ceiling.allow(amount);
         self.search.set_ceiling(amount);
+    }
+
+    fn search(&self, now: Time) -> Option<SearchReport> {
+        Some(self.search.report(now))
+    }
+
+    fn heed_searches(&mut self, now: Time, others: OtherSearches) {
+        self.search.heed(now, others);
     }
 
     fn stats(&self) -> LimiterStats {

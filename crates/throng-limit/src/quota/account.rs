@@ -6,6 +6,7 @@
 //! its own, and, beside one of these, the limits that only other runs state now.
 
 use crate::config::{LINGER, Policy, Settings};
+use crate::limiter::OtherSearches;
 use crate::quota::clocks::ClockSnapshot;
 use crate::quota::leased::{LeaseReply, LeaseRequest};
 use crate::quota::state::QuotaState;
@@ -36,6 +37,8 @@ pub struct Exchanged {
     pub reply: LeaseReply,
     /// Whether other runs lease units, which they may give back.
     pub others_lease: bool,
+    /// The searches for a pace of the other runs.
+    pub searches: OtherSearches,
 }
 
 /// The limit that a text states, with the settings that it has by itself; none if a text
@@ -78,11 +81,12 @@ impl Participant<'_> {
             other.state.report_only(self.now, quota, self.run, request);
         }
         let others_lease = state.leased_by_others(self.run) > 0;
+        let searches = state.searches_beside(self.now, self.run);
         if request.wanted == 0 {
-            return Exchanged { reply: LeaseReply::Units(0), others_lease };
+            return Exchanged { reply: LeaseReply::Units(0), others_lease, searches };
         }
-        let mut offered =
-            Exchanged { reply: state.offer(self.now, quota, self.run, request), others_lease };
+        let reply = state.offer(self.now, quota, self.run, request);
+        let mut offered = Exchanged { reply, others_lease, searches };
         for other in &mut *others {
             if let Some(quota) = other.quota.filter(|_| self.is_stated_by_others(other.state)) {
                 offered = offered.and(self.offer_beside(other.state, quota, request));
@@ -111,7 +115,7 @@ impl Participant<'_> {
         let reply = copy.offer(self.now, quota, self.run, request);
         let others_lease = copy.leased_by_others(self.run) > 0;
         state.set_turns_of(copy);
-        Exchanged { reply, others_lease }
+        Exchanged { reply, others_lease, searches: OtherSearches::default() }
     }
 }
 
@@ -124,7 +128,7 @@ impl Exchanged {
             (Later(one), Later(two)) => Later(latest(one, two)),
             (Units(_), later) | (later, _) => later,
         };
-        Exchanged { reply, others_lease: self.others_lease || other.others_lease }
+        Exchanged { reply, others_lease: self.others_lease || other.others_lease, ..self }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::limiter::OtherSearches;
 use crate::quota::account::Participant;
 use crate::quota::account_files::{AccountFiles, LockedFiles, LockedOther};
 use crate::quota::directory::{create_private, remove_if_empty, store_error};
@@ -32,6 +33,7 @@ pub struct FileQuotaHandle {
     /// Whether it reports to the limits of other runs. One handle does for each unit.
     reports: bool,
     others_lease: bool,
+    searches: OtherSearches,
     session: Arc<Session>,
 }
 
@@ -52,6 +54,7 @@ impl FileQuotaHandle {
             files: None,
             reports: false,
             others_lease: false,
+            searches: OtherSearches::default(),
             session: session.clone(),
             path,
         };
@@ -143,6 +146,7 @@ impl FileQuotaHandle {
         }
         own.write(contents, self.quota.is_durable())?;
         self.others_lease = exchanged.others_lease;
+        self.searches = exchanged.searches;
         Ok(exchanged.reply)
     }
 
@@ -190,6 +194,10 @@ impl QuotaHandle for FileQuotaHandle {
 
     fn others_lease(&self) -> bool {
         self.others_lease
+    }
+
+    fn other_searches(&self) -> OtherSearches {
+        self.searches
     }
 
     fn allow(&mut self, units: u64) {

@@ -12,7 +12,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::limiter::{
-    Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
+    Availability, Event, Limiter, LimiterStats, OtherSearches, RateLimitInfo, Reservation,
+    SearchReport, UnitsState,
 };
 use crate::quota::terms::{ArrivalEvent, Quota};
 use crate::time::Time;
@@ -51,6 +52,11 @@ pub trait QuotaHandle: fmt::Debug + Send {
         false
     }
 
+    /// The searches for a pace of the other runs, at the last exchange.
+    fn other_searches(&self) -> OtherSearches {
+        OtherSearches::default()
+    }
+
     /// The limit has this many units from now on, as the server says.
     fn allow(&mut self, _units: u64) {}
 
@@ -76,6 +82,8 @@ pub struct LeaseRequest<'a> {
     pub reset: Option<Time>,
     /// The units that the run believes the server allows, where refusals have taught it.
     pub learnt: Option<u64>,
+    /// The run's search for a pace, if the limit is searched for.
+    pub search: Option<SearchReport>,
 }
 
 /// The answer of a quota store.
@@ -147,6 +155,7 @@ impl LeasedLimiter {
                 least,
                 reset: self.reset,
                 learnt: self.inner.stats().learnt,
+                search: self.inner.search(now),
             },
         );
         match reply {
@@ -160,6 +169,7 @@ impl LeasedLimiter {
             self.reported = Some(self.in_flight + self.in_hand);
             self.arrived.clear();
             self.reset = None;
+            self.inner.heed_searches(now, self.account.other_searches());
         }
         reply
     }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limiter::{OtherSearches, SearchReport};
 use crate::quota::arrivals::{Arrivals, PAST, is_zero};
 use crate::quota::clocks::{ClockReading, ClockSnapshot, line, micros, signed, since_start};
 use crate::quota::leased::{LeaseReply, LeaseRequest};
@@ -33,6 +34,8 @@ const CLOCK_TOLERANCE: i64 = 50_000;
 const SEND_TIME: Duration = Duration::from_secs(1);
 /// Time by which a run may be late to ask for units that are kept for it.
 const TURN: Duration = Duration::from_millis(30);
+/// Number of runs that may search at once, each of which sends seldom then.
+const SEARCHES: u64 = 4;
 /// Limits that were last written within this time may be those of one run.
 const WRITTEN_TOGETHER: Duration = Duration::from_secs(2);
 
@@ -64,6 +67,9 @@ struct Lease {
     /// The units that the run believes the server allows, where refusals have taught it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     learnt: Option<u64>,
+    /// The run's search for a pace, if the limit is searched for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    search: Option<SearchReport>,
     /// Whether the run states another limit of the account, and only reports to this one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     reports_only: bool,
@@ -76,8 +82,16 @@ impl Lease {
             until: now.line() + micros(quota.lease()),
             timeout: micros(quota.timeout),
             learnt: request.learnt,
+            search: request.search,
             reports_only: false,
         }
+    }
+
+    /// Whether the run would have been heard of by now if it searched no more: it tells of its
+    /// search with each request.
+    fn is_searching(&self, now: &ClockSnapshot, report: SearchReport) -> bool {
+        let gap = 1_000_000_000_000 / report.pace.max(1);
+        now.line() <= self.until.saturating_add(gap.saturating_mul(SEARCHES))
     }
 
     /// The latest time at which an attempt of a dead run arrives. It was given up at the
@@ -194,7 +208,12 @@ impl QuotaState {
         // Another handle of the run may have been taken over.
         self.runs.retain(|name, _| id_of(name) != id_of(run));
         // What the run has learnt is of its own limit.
-        let lease = Lease { learnt: None, reports_only: true, ..Lease::new(now, stated, request) };
+        let lease = Lease {
+            learnt: None,
+            search: None,
+            reports_only: true,
+            ..Lease::new(now, stated, request)
+        };
         self.runs.insert(run.to_owned(), lease);
     }
 
@@ -294,6 +313,18 @@ impl QuotaState {
         others.map(|(_, lease)| lease.kept).sum()
     }
 
+    /// The searches for a pace of all runs but this one.
+    #[must_use]
+    pub fn searches_beside(&self, now: &ClockSnapshot, run: &str) -> OtherSearches {
+        let mut searches = OtherSearches::default();
+        for (_, lease) in self.runs.iter().filter(|(name, _)| *name != run) {
+            if let Some(report) = lease.search {
+                searches.add(report, lease.is_searching(now, report));
+            }
+        }
+        searches
+    }
+
     /// The units that dead runs lease and that may still arrive, and for how long they may.
     #[must_use]
     pub fn of_dead(
@@ -362,7 +393,8 @@ impl QuotaState {
         for (name, lease) in newest.runs.iter().filter(|(name, _)| id_of(name) != id_of(run)) {
             let known = self.runs.entry(name.clone()).or_default();
             let (kept, until) = (known.kept.max(lease.kept), known.until.max(lease.until));
-            *known = Lease { kept, until, learnt: None, reports_only: true, ..lease.clone() };
+            let known_of_other = Lease { learnt: None, search: None, ..lease.clone() };
+            *known = Lease { kept, until, reports_only: true, ..known_of_other };
         }
     }
 
