@@ -345,7 +345,7 @@ mod tests {
     }
 
     fn row(number: u64, fields: Value) -> Row {
-        Row { number, fields: serde_json::from_value(fields).unwrap(), item: None }
+        Row { number, fields: serde_json::from_value(fields).unwrap(), ..Row::default() }
     }
 
     #[test]

@@ -76,6 +76,7 @@ mod curl;
 #[cfg_attr(not(feature = "openapi"), path = "openapi/disabled.rs")]
 mod openapi;
 
+mod cookies;
 mod secret;
 
 mod engine;

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::cookies::RowJar;
+
 /// The named fields of a row, in the order of the input.
 pub type Fields = Map<String, Value>;
 
@@ -21,6 +23,9 @@ pub struct Row {
     pub fields: Fields,
     /// Which of its row's items it is, in a job that has items.
     pub item: Option<Item>,
+    /// The cookies that servers set for it, in a job that keeps them.
+    #[doc(hidden)]
+    pub jar: RowJar,
 }
 
 /// One of the items that a row's answers hold.

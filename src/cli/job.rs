@@ -69,6 +69,7 @@ impl JobArgs {
             "secrets": self.auth.secrets_tree(),
             "env": self.auth.env_tree(),
             "api": self.api,
+            "cookies": self.auth.cookies(),
             "limit": self.limit.tree().map_err(Error::plan)?,
             "no-headers": self.limit.no_headers(),
             "workers": self.workers.tree(),

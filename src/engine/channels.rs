@@ -141,7 +141,11 @@ impl StageExit {
         if let Some(secrets) = &self.secrets
             && !self.goes_on(&record)
         {
+            let of_row = record.row.jar.secrets().cloned();
             hide(secrets, &mut record, &self.earlier);
+            if let Some(secrets) = of_row {
+                hide(&secrets, &mut record, &self.earlier);
+            }
         }
         record
     }

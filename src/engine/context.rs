@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::brake::Brake;
 use super::outages::Outages;
 use super::room::RoomGate;
+use crate::cookies::RunJars;
 use crate::limit::{Cost, FileQuotaStore, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
 use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
 use crate::plan::{Deadline, Plan, Stage};
@@ -35,6 +36,8 @@ pub struct RunContext {
     pub outages: Outages,
     /// None if rows end as several records each.
     pub room: Option<RoomGate>,
+    /// The jars of cookies, if cookies are kept.
+    pub jars: Option<RunJars>,
     pub world: Box<dyn World>,
     /// Set when the run begins, if it has limits to share.
     pub sharing: OnceLock<RunSharing>,
@@ -80,6 +83,7 @@ impl RunContext {
             brake: Brake::new(&plan),
             outages: Outages::new(),
             room: (!plan.columns.items).then(RoomGate::new),
+            jars: jars(&plan),
             plan,
             world,
             sharing: OnceLock::new(),
@@ -175,6 +179,12 @@ impl RunContext {
     pub fn limiter(&self, stage_index: usize) -> &RateLimiter {
         &self.limiters[self.plan.stages[stage_index].limiter]
     }
+}
+
+/// The jars of a run of this plan, if cookies are kept.
+fn jars(plan: &Plan) -> Option<RunJars> {
+    let keys = plan.stages.iter().map(|stage| stage.policy.keys().len()).max();
+    Some(RunJars::new(plan.cookies?, keys.unwrap_or_default(), &plan.secrets))
 }
 
 /// What a run takes from outside: time, chance, and the servers that answer it.

@@ -105,9 +105,12 @@ impl RowExecutor {
     /// Takes a row to its record, or to those of its items.
     pub async fn row<E: AsyncFn(Record)>(
         self: &Rc<Self>,
-        row: Row,
+        mut row: Row,
         emit: &E,
     ) -> Result<(), Cancelled> {
+        if let Some(jars) = &self.requests.context.jars {
+            jars.equip(&mut row.jar);
+        }
         if self.stage().has_parts() {
             return Box::pin(self.run_pages(row, emit)).await;
         }

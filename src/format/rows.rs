@@ -122,7 +122,7 @@ impl Survey {
         reading.survey.rows = Some(0);
         for number in 0..most {
             match items.next() {
-                Some(fields) => reading.add(Row { item: None, number, fields: fields? }),
+                Some(fields) => reading.add(Row { number, fields: fields?, ..Row::default() }),
                 None => break,
             }
         }

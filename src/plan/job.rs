@@ -7,6 +7,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::workers;
+use crate::cookies::CookieScope;
 use crate::{auth, batch, extract, judge, limit, pages, render, secret, send, sink, source, tally};
 
 /// A job as its file or its flags say it; each part is its module's.
@@ -44,6 +45,9 @@ pub struct Job {
     pub secrets: secret::Settings,
     /// Which variables of the environment are secrets.
     pub env: secret::Variables,
+    /// Whether the cookies of answers are kept and sent back, and for how long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookies: Option<CookieScope>,
     /// The limits of the server.
     pub limit: limit::Settings,
     /// How many workers send, and how much each has in flight.

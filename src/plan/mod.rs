@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::Uri;
 
+use crate::cookies::CookieScope;
 use crate::error::Error;
 use crate::format::KeepBody;
 use crate::judge::MaxFailures;
@@ -69,6 +70,8 @@ pub struct Plan {
     pub(crate) identity: Identity,
     pub(crate) notes: Vec<String>,
     pub(crate) workers: WorkerConfig,
+    /// The extent of the jars of cookies, if cookies are kept.
+    pub(crate) cookies: Option<CookieScope>,
     /// Whether the run ends when its first answers all fail alike.
     pub(crate) brakes: bool,
     /// Maximum number of rows that may fail; more end the run.
@@ -157,6 +160,7 @@ impl Plan {
             aggregates,
             output,
             workers,
+            cookies: job.cookies,
             brakes: job.retry.brake,
             max_failures: job.retry.max_failures,
             connections,
@@ -181,7 +185,9 @@ impl Plan {
 
     /// The secrets that a record may hold; none if there are none and the run learns none.
     pub(crate) fn secrets_of_records(&self) -> Option<&Secrets> {
-        let learns = self.vault.is_some() || self.stages.iter().any(|it| !it.signer.is_empty());
+        let learns = self.vault.is_some()
+            || self.cookies.is_some()
+            || self.stages.iter().any(|it| !it.signer.is_empty());
         (learns || !self.secrets.is_empty()).then_some(&self.secrets)
     }
 

@@ -87,7 +87,7 @@ mod tests {
         let row = |(number, value): (usize, &Value)| Row {
             number: number as u64,
             fields: [("id".to_owned(), value.clone())].into_iter().collect(),
-            item: None,
+            ..Row::default()
         };
         let rows: Vec<Row> = values.iter().enumerate().map(row).collect();
         warnings(&["id".to_owned()].into(), &rows)

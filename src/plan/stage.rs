@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::auth::{Signer, Tokens};
 use crate::batch::Batch;
+use crate::cookies::CookieScope;
 use crate::error::Error;
 use crate::extract::{AnswerContext, AnswerKind, CostExtractor, Extractor, Items, list_names};
 use crate::format::{Format, KeepBody};
@@ -309,6 +310,8 @@ fn check_combinations(
         "batch.size (--batch) asks for many rows at once, and pages go on with one: leave one of them out"
     } else if is_batch && rows == RowBinding::Requests {
         "batch.size (--batch) makes one request of many rows, and with input.format = \"requests\" (--format) each row is one already: leave one of them out"
+    } else if is_batch && job.cookies == Some(CookieScope::Row) {
+        "cookies = \"row\" (--cookies) keeps cookies for each row, and batch.size (--batch) makes one request of many rows: choose \"run\""
     } else if has_items && !is_batch && job.output.key.is_some() {
         "output.key (--key) goes by rows, and items.each (--each) makes many records of one: leave one of them out"
     } else if (has_items || has_pages) && has_key {

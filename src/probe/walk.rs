@@ -297,7 +297,7 @@ fn reason_to_stop(
 
 /// The row of the request with this number.
 fn row(number: u64) -> Row {
-    Row { number, fields: Map::from_iter([(PROBE.to_owned(), number.into())]), item: None }
+    Row { number, fields: Map::from_iter([(PROBE.to_owned(), number.into())]), ..Row::default() }
 }
 
 /// The outcome of a request, which arrived about halfway through its latency.

@@ -1,5 +1,6 @@
 //! Hiding secrets: a text has `***` in their place. Pure.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -29,10 +30,20 @@ struct Hidden {
     secrets: Vec<String>,
     /// Values that are hidden in messages alone.
     doubtful: Vec<String>,
+    /// Values that servers give and replace, the latest last.
+    passing: VecDeque<PassingValue>,
     /// Finds the values that are hidden in answers.
-    in_answers: Matcher,
+    in_answers: Arc<Matcher>,
     /// Finds the values that are hidden in messages.
-    in_messages: Matcher,
+    in_messages: Arc<Matcher>,
+}
+
+/// A value that a server gave, until it gives others.
+#[derive(Clone)]
+struct PassingValue {
+    text: String,
+    /// Whether it is hidden in messages alone.
+    is_doubtful: bool,
 }
 
 impl Secrets {
@@ -56,21 +67,42 @@ impl Secrets {
         }
     }
 
+    /// Adds a value that a server may replace by another one at any time: the oldest of these
+    /// is no longer hidden once there are more than `max`. A doubtful one is hidden in messages
+    /// alone.
+    pub fn add_passing(&self, value: &str, is_doubtful: bool, max: usize) {
+        if value.len() < MIN_LENGTH {
+            return;
+        }
+        let mut hidden = self.hidden.write().unwrap_or_else(PoisonError::into_inner);
+        if hidden.passing.back().is_some_and(|last| last.text == value) {
+            return;
+        }
+        let mut next = hidden.values();
+        let is_known = next.passing.iter().any(|known| known.text == value);
+        next.passing.retain(|known| known.text != value);
+        next.passing.push_back(PassingValue { text: value.to_owned(), is_doubtful });
+        if next.passing.len() > max {
+            next.passing.pop_front();
+        }
+        if is_known {
+            next.in_answers = hidden.in_answers.clone();
+            next.in_messages = hidden.in_messages.clone();
+        } else {
+            next.set_matchers();
+        }
+        *hidden = Arc::new(next);
+    }
+
     fn change(&self, value: &str, list: impl Fn(&mut Hidden) -> &mut Vec<String>) {
         let mut hidden = self.hidden.write().unwrap_or_else(PoisonError::into_inner);
-        let mut next = Hidden {
-            secrets: hidden.secrets.clone(),
-            doubtful: hidden.doubtful.clone(),
-            ..Hidden::default()
-        };
+        let mut next = hidden.values();
         let values = list(&mut next);
         if value.is_empty() || values.iter().any(|known| known == value) {
             return;
         }
         values.push(value.to_owned());
-        let (secrets, doubtful) = (next.secrets.iter(), next.doubtful.iter());
-        next.in_answers = Matcher::new(secrets.clone().map(String::as_str));
-        next.in_messages = Matcher::new(secrets.chain(doubtful).map(String::as_str));
+        next.set_matchers();
         *hidden = Arc::new(next);
     }
 
@@ -120,6 +152,31 @@ impl Secrets {
     fn now(&self) -> Arc<Hidden> {
         let hidden = self.hidden.read().unwrap_or_else(PoisonError::into_inner);
         hidden.clone()
+    }
+}
+
+impl Hidden {
+    /// The values without what finds them.
+    fn values(&self) -> Hidden {
+        Hidden {
+            secrets: self.secrets.clone(),
+            doubtful: self.doubtful.clone(),
+            passing: self.passing.clone(),
+            ..Hidden::default()
+        }
+    }
+
+    fn set_matchers(&mut self) {
+        let secrets = self.secrets.iter().map(String::as_str);
+        let doubtful = self.doubtful.iter().map(String::as_str);
+        let passing = |is_doubtful| {
+            let passing = self.passing.iter().filter(move |it| it.is_doubtful == is_doubtful);
+            passing.map(|value| value.text.as_str())
+        };
+        let secrets = secrets.chain(passing(false));
+        self.in_answers = Arc::new(Matcher::new(secrets.clone()));
+        let all = secrets.chain(doubtful).chain(passing(true));
+        self.in_messages = Arc::new(Matcher::new(all));
     }
 }
 
@@ -304,6 +361,16 @@ mod tests {
         }
         let odd = Bytes::from_static(b"\xff 12345");
         assert_eq!(secrets.hide_in(odd), &b"\xff ***"[..]);
+    }
+
+    #[test]
+    fn of_values_that_pass_the_latest_are_hidden() {
+        let secrets = secrets(&["always"]);
+        for value in ["one-value", "two-value", "one-value", "three-value"] {
+            secrets.add_passing(value, false, 2);
+        }
+        let hidden = secrets.hide("always one-value two-value three-value".to_owned());
+        assert_eq!(hidden, "*** *** two-value ***");
     }
 
     #[test]

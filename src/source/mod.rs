@@ -143,7 +143,7 @@ impl Iterator for Numbered {
             return None;
         }
         let row = match self.items.next() {
-            Some(Ok(fields)) => Some(Ok(Row { number: self.number, fields, item: None })),
+            Some(Ok(fields)) => Some(Ok(Row { number: self.number, fields, ..Row::default() })),
             Some(Err(message)) => Some(Err(self.error(message))),
             None => None,
         };

@@ -124,11 +124,14 @@ pub fn try_row(
     shutdown: &Shutdown,
     on_wait: &mut dyn FnMut(),
 ) -> Result<Option<TriedRow>, Error> {
-    let row = row(&plan, number)?;
+    let mut row = row(&plan, number)?;
     let sent = SentRequests::default();
     let world = Box::new(NotingWorld(sent.clone()));
     let context = RunContext { shutdown: shutdown.clone(), ..RunContext::new(plan, world) };
     share_limits(&context)?;
+    if let Some(jars) = &context.jars {
+        jars.equip(&mut row.jar);
+    }
     let context = Arc::new(context);
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime =

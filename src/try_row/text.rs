@@ -27,7 +27,8 @@ impl TriedRow {
     pub fn text(&self, all: bool) -> String {
         let plan = &self.context.plan;
         let max = if all { usize::MAX } else { MAX_LINES };
-        let mut page = Page { text: String::new(), secrets: &plan.secrets, max };
+        let of_row = self.row.jar.secrets();
+        let mut page = Page { text: String::new(), secrets: &plan.secrets, of_row, max };
         if !self.row.fields.is_empty() {
             page.title(&format!("row {} of {}", self.row.number, plan.source.name()));
         }
@@ -63,10 +64,20 @@ impl TriedRow {
 struct Page<'a> {
     text: String,
     secrets: &'a Secrets,
+    /// The secrets that servers gave the row.
+    of_row: Option<&'a Secrets>,
     max: usize,
 }
 
 impl Page<'_> {
+    fn hide(&self, text: &str) -> String {
+        let text = self.secrets.hide(text.to_owned());
+        match self.of_row {
+            Some(secrets) => secrets.hide(text),
+            None => text,
+        }
+    }
+
     /// The title of a section.
     fn title(&mut self, title: &str) {
         self.text.push('\n');
@@ -79,7 +90,7 @@ impl Page<'_> {
     }
 
     fn fold(&mut self, text: &str, indent: &str) {
-        let shown = escape(&self.secrets.hide(text.to_owned()));
+        let shown = escape(&self.hide(text));
         let (mut rest, mut before) = (shown.as_str(), indent.to_owned());
         loop {
             let room = COLUMNS - before.len();
@@ -97,7 +108,7 @@ impl Page<'_> {
 
     /// A line of a section, cut at the last column.
     fn cut(&mut self, text: &str) {
-        let shown = escape(&self.secrets.hide(text.to_owned()));
+        let shown = escape(&self.hide(text));
         let room = COLUMNS - INDENT.len();
         let line = match shown.char_indices().nth(room) {
             None => shown.as_str(),

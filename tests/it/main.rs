@@ -5,6 +5,7 @@
 
 /// What tests are made of.
 mod continued;
+mod cookies;
 mod counted;
 mod counts;
 mod delays;

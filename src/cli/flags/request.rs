@@ -1,6 +1,7 @@
 //! Flags of the request.
 
 use crate::Error;
+use crate::cookies::CookieScope;
 use crate::curl::{Translated, translate};
 use crate::plan::Layers;
 use clap::Args;
@@ -69,6 +70,9 @@ pub struct AuthFlags {
     /// A secret for {{ secret.NAME }}: file:PATH or command:TEXT, read again when it expires (repeat)
     #[arg(long, value_name = "NAME=SOURCE", value_parser = assignment)]
     secret: Vec<Pair>,
+    /// Keep the cookies of answers and send them back: one jar for the run, or for each row [default: no]
+    #[arg(long, value_name = "SCOPE")]
+    cookies: Option<CookieScope>,
     /// An environment variable that is a secret, however short (repeat)
     #[arg(long, value_name = "NAME")]
     env_secret: Vec<String>,
@@ -84,6 +88,10 @@ fn auth_help() -> String {
 impl AuthFlags {
     pub fn auth_tree(&self) -> Value {
         map(&self.auth)
+    }
+
+    pub fn cookies(&self) -> Option<CookieScope> {
+        self.cookies
     }
 
     pub fn secrets_tree(&self) -> Value {

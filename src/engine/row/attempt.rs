@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::outage::OriginStanding;
 use super::stand_in::StandIn;
+use crate::cookies::CookieJar;
 use crate::engine::context::RunContext;
 use crate::engine::ending;
 use crate::engine::outages::Pass;
@@ -218,7 +219,7 @@ impl RequestExecutor {
     async fn attempt<'a>(
         &'a self,
         request: &Request<Bytes>,
-        terms: AttemptTerms<'_>,
+        terms: AttemptTerms<'a>,
         trace: &mut AttemptTrace,
         pass: &mut Pass<'a>,
     ) -> Result<Answer, AttemptError> {
@@ -250,6 +251,8 @@ impl RequestExecutor {
         if is_signed {
             self.sign(&mut request, permit.key(), trace)?;
         }
+        let jar = self.jar(terms, permit.key());
+        let generation = jar.map(|jar| jar.add_to(&mut request)).unwrap_or_default();
         if terms.purpose == Purpose::Own {
             let world = &self.context.world;
             world.label(self.stage(), &mut request, terms.cost, permit.key());
@@ -271,6 +274,9 @@ impl RequestExecutor {
         }
         let head = head?;
         trace.status = Some(head.status());
+        if let Some(jar) = jar {
+            self.warn_of_cookies(jar.keep(uri, head.headers(), generation));
+        }
         let answer = {
             let reading = pin!(self.sender.read(lease, head, time));
             reading.await.map_err(|error| self.or_interrupted(error))
@@ -292,6 +298,24 @@ impl RequestExecutor {
             }
         }
         Ok(answer)
+    }
+
+    /// The jar of a request with this key of the pool, if cookies are kept for it.
+    fn jar<'a>(&'a self, terms: AttemptTerms<'a>, key: Option<usize>) -> Option<&'a CookieJar> {
+        let jars = self.context.jars.as_ref()?;
+        let is_of_row = !matches!(terms.purpose, Purpose::Token(_));
+        is_of_row.then(|| jars.of(key, terms.row.map(|row| &row.jar)))
+    }
+
+    fn warn_of_cookies(&self, left_out: u64) {
+        if left_out > 0 {
+            let why = || "a jar keeps 180 cookies of a host's scheme and port".to_owned();
+            self.context.metrics.warn(
+                "cookies that were left out, as the jar is full",
+                left_out,
+                why,
+            );
+        }
     }
 
     /// The error, or that the run was aborted: then all connections were closed.

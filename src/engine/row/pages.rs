@@ -25,6 +25,7 @@ use crate::plan::Stage;
 use crate::record::{Failure, FailureKind, Record};
 use crate::render::with_param;
 use crate::row::Row;
+use crate::secret::Secrets;
 use crate::send::Answer;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::sink::{LaterRow, PageStart};
@@ -144,7 +145,9 @@ impl RowExecutor {
             address => address.clone(),
         };
         let text = address.describe();
-        if plan.secrets.hide(text.clone()) == text {
+        let of_row = collector.row().jar.secrets();
+        let shows = |secrets: &Secrets| secrets.hide(text.clone()) != text;
+        if !shows(&plan.secrets) && !of_row.is_some_and(shows) {
             let start = PageStart { number: page.number, item: collector.number(), address };
             log.note(collector.row().number, start);
         }

@@ -207,7 +207,7 @@ mod tests {
             .zip(values)
             .map(|(number, value)| {
                 let fields = [("symbol".to_owned(), (*value).into())];
-                Ok(Row { number, fields: fields.into_iter().collect(), item: None })
+                Ok(Row { number, fields: fields.into_iter().collect(), ..Row::default() })
             })
             .collect();
         Box::new(rows.into_iter())
