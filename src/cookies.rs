@@ -105,6 +105,11 @@ impl RunJars {
 }
 
 impl RowJar {
+    /// Whether a server has set a cookie for the row, which another run would lack.
+    pub fn has_cookies(&self) -> bool {
+        self.0.as_ref().is_some_and(|jar| !jar.lock().origins.is_empty())
+    }
+
     /// The values that are hidden in what servers said to the row.
     pub fn secrets(&self) -> Option<&Secrets> {
         self.0.as_ref().map(|jar| &jar.secrets).filter(|secrets| !secrets.is_empty())

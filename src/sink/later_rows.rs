@@ -42,7 +42,7 @@ impl LaterRow {
     /// This row, as the stage with this index takes it.
     #[must_use]
     pub fn new(stage: usize, row: &Row) -> LaterRow {
-        let Row { number, fields, item } = row;
+        let Row { number, fields, item, .. } = row;
         LaterRow {
             row: *number,
             stage,
@@ -62,7 +62,7 @@ impl LaterRow {
     pub fn row(self) -> Row {
         let LaterRow { row, item, last, fields, .. } = self;
         let item = item.map(|number| Item { number: Some(number), last });
-        Row { number: row, fields, item }
+        Row { number: row, fields, item, ..Row::default() }
     }
 
     /// The row of a line of the log, if it has one.

@@ -25,7 +25,6 @@ use crate::plan::Stage;
 use crate::record::{Failure, FailureKind, Record};
 use crate::render::with_param;
 use crate::row::Row;
-use crate::secret::Secrets;
 use crate::send::Answer;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::sink::{LaterRow, PageStart};
@@ -132,7 +131,7 @@ impl RowExecutor {
     }
 
     /// Notes a page after the first one, so that the next run can go on there: unless its
-    /// address has a secret, or may not have those of the job.
+    /// address has a secret, or may not have those of the job, or the row has cookies.
     fn note_page<E: AsyncFn(Record)>(&self, collector: &PageCollector<'_, E>, page: &FetchedPage) {
         let RunContext { page_log, plan, .. } = &*self.requests.context;
         let (Some(log), Some(PageRequest { request, trust: RedirectTrust::Own }), 1..) =
@@ -145,23 +144,22 @@ impl RowExecutor {
             address => address.clone(),
         };
         let text = address.describe();
-        let of_row = collector.row().jar.secrets();
-        let shows = |secrets: &Secrets| secrets.hide(text.clone()) != text;
-        if !shows(&plan.secrets) && !of_row.is_some_and(shows) {
+        let is_clean = plan.secrets.hide(text.clone()) == text;
+        if is_clean && !collector.row().jar.has_cookies() {
             let start = PageStart { number: page.number, item: collector.number(), address };
             log.note(collector.row().number, start);
         }
     }
 
     /// Notes a row that failed in this stage, so that it can be asked for again without the stages
-    /// before: unless this stage or a later one makes its items, or it has a secret.
+    /// before: unless this stage or a later one makes its items, or it has a secret or cookies.
     pub(super) fn note_failed(&self, row: &Row) {
         let stage_index = self.requests.stage_index;
         let RunContext { page_log, plan, .. } = &*self.requests.context;
         let Some(log) = page_log.get() else {
             return;
         };
-        if plan.stages[stage_index..].iter().any(Stage::has_items) {
+        if plan.stages[stage_index..].iter().any(Stage::has_items) || row.jar.has_cookies() {
             return;
         }
         let mut without_secrets = row.clone();
