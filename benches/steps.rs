@@ -75,6 +75,7 @@ fn record() -> Record {
         latency: Some(Duration::from_micros(1_234)),
         arrived: Vec::new(),
         warning: None,
+        saved: None,
     }
 }
 

@@ -101,6 +101,7 @@ mod quota_store;
 pub use throng_limit as limit;
 mod pages;
 mod render;
+mod save;
 mod send;
 mod source;
 
@@ -110,7 +111,7 @@ mod row;
 pub use row::Row;
 
 mod record;
-pub use record::{Failure, FailureKind, Record};
+pub use record::{Failure, FailureKind, Record, SavedFile};
 mod report;
 pub use report::Report;
 mod sink;

@@ -27,6 +27,7 @@ use crate::row::Row;
 ///     latency: None,
 ///     arrived: Vec::new(),
 ///     warning: None,
+///     saved: None,
 /// };
 /// assert!(record.values().is_empty());
 /// assert_eq!(FailureKind::Timeout.text(), "timeout");
@@ -52,6 +53,21 @@ pub struct Record {
     pub arrived: Vec<Option<Arrived>>,
     /// A doubt about a result, such as that the pages of its list repeat.
     pub warning: Option<String>,
+    /// The file that has the answer's body, if the job saves it.
+    pub saved: Option<Box<SavedFile>>,
+}
+
+/// A file with the body of an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SavedFile {
+    /// Its path, as the job's template gives it.
+    pub path: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// The answer's `content-type`, if it has one.
+    pub content_type: Option<String>,
 }
 
 /// The interval in which a request reached the server, from its sending to its
@@ -253,6 +269,8 @@ failure_kinds! {
     UnmatchedItems = "unmatched items";
     /// The page does not say where the next one is.
     MissingNextPage = "missing next page";
+    /// The file of the row's answer is there already.
+    FileExists = "file exists";
     /// The server has nothing for the row, by a rule of the job: the row is done, and no failure.
     Missing = "missing";
     /// The list of pages ended before this answer, by a rule of the job. No record has it.
@@ -299,7 +317,10 @@ impl FailureKind {
         !self.may_pass()
             && !matches!(
                 self,
-                FailureKind::Input | FailureKind::OutcomeUnknown | FailureKind::Other(_)
+                FailureKind::Input
+                    | FailureKind::FileExists
+                    | FailureKind::OutcomeUnknown
+                    | FailureKind::Other(_)
             )
     }
 }

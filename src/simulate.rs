@@ -180,12 +180,13 @@ impl<S: Servers> World for VirtualWorld<S> {
         random.random()
     }
 
-    /// No credentials leave the real world.
+    /// No credentials leave the real world, and nothing is written.
     fn connect(&self, stage: &mut Stage) {
         let (servers, limits) = (self.servers.clone(), stage.limiter);
         let connect = Arc::new(move || servers.connect(limits));
         stage.transport = Arc::new(stage.transport.in_memory(connect));
         stage.signer = Signer::default();
+        stage.save = None;
     }
 
     fn label(&self, stage: &Stage, request: &mut Request<Bytes>, cost: &Cost, key: Option<usize>) {

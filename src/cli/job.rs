@@ -84,6 +84,7 @@ impl JobArgs {
             "batch": self.pages.batch_tree(),
             "pages": self.pages.tree(),
             "summary": self.values.summary_tree(),
+            "save": self.output.save(),
             "output": self.output.tree(),
         });
         self.request.curl_over(file)?.overlay(flags).job()

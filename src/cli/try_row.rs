@@ -5,6 +5,7 @@ use crate::plan::Plan;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink;
 use crate::try_row::{RowEnd, try_row};
+use bytesize::ByteSize;
 use clap::Args;
 
 use super::exit::Exit;
@@ -24,6 +25,9 @@ Exit codes:
   0  the row is ok, or missing     1  it fails, is refused, or a run would try it again
   2  the job is wrong              3  a run would stop, or no request could be sent";
 
+/// Maximum size of an answer that a run would save as it comes, and that is held in memory here.
+const MAX_FILE: ByteSize = ByteSize::mib(256);
+
 #[derive(Args)]
 #[group(skip)]
 #[command(after_help = EXAMPLES)]
@@ -41,6 +45,9 @@ pub fn main(arguments: &TryArgs) -> Result<Exit, Error> {
     let mut job = arguments.job.job()?;
     // Nothing is written, so results of earlier runs don't matter.
     job.output = sink::Settings { keep_body: job.output.keep_body, ..Default::default() };
+    if job.save.is_some() {
+        job.send.max_body.get_or_insert(MAX_FILE);
+    }
     let plan = Plan::new(&job, &job::environment)?;
     let shutdown = Shutdown::default();
     signals::listen(&shutdown)?;

@@ -202,6 +202,10 @@ fn hide(secrets: &Secrets, record: &mut Record, earlier: &[String]) {
     record.warning = record.warning.take().map(|warning| secrets.hide(warning));
     secrets.hide_in_values(&mut record.kept);
     record.body = record.body.take().map(|body| secrets.hide_in_body(body));
+    if let Some(saved) = &mut record.saved {
+        saved.path = secrets.hide(std::mem::take(&mut saved.path));
+        saved.content_type = saved.content_type.take().map(|it| secrets.hide(it));
+    }
 }
 
 /// A record that ends before the last stage: it has none of the last stage's values.

@@ -16,6 +16,7 @@ use crate::cookies::RunJars;
 use crate::limit::{Cost, FileQuotaStore, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
 use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
 use crate::plan::{Deadline, Plan, Stage};
+use crate::save::SavedFiles;
 use crate::send::Origin;
 use crate::shutdown::Shutdown;
 use crate::sink::{PageLog, fingerprint};
@@ -38,6 +39,8 @@ pub struct RunContext {
     pub room: Option<RoomGate>,
     /// The jars of cookies, if cookies are kept.
     pub jars: Option<RunJars>,
+    /// The files that answers are saved to.
+    pub files: SavedFiles,
     pub world: Box<dyn World>,
     /// Set when the run begins, if it has limits to share.
     pub sharing: OnceLock<RunSharing>,
@@ -84,6 +87,7 @@ impl RunContext {
             outages: Outages::new(),
             room: (!plan.columns.items).then(RoomGate::new),
             jars: jars(&plan),
+            files: SavedFiles::new(plan.save_rules()),
             plan,
             world,
             sharing: OnceLock::new(),

@@ -152,7 +152,7 @@ impl Run {
         let is_alone = was_alone || self.context.is_alone();
         let identity = Identity { is_alone, ..plan.identity.clone() };
         let writer = plan.output.create(&plan.columns, &identity)?;
-        let prepared = summary::tally_earlier(plan).and_then(|it| {
+        let prepared = summary::tally_earlier(&self.context).and_then(|it| {
             let later = self.start_page_log()?;
             Ok((it, later, self.intents()?))
         });
@@ -198,7 +198,7 @@ impl Run {
             Some((failed, missing)) => {
                 Some(Tally::of_counts(Counts::of(plan.output.done().len(), failed, missing)))
             }
-            None => summary::tally_earlier(plan)?,
+            None => summary::tally_earlier(&self.context)?,
         };
         self.metrics().all_written();
         self.metrics().all_ended();

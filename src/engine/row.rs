@@ -36,6 +36,7 @@ mod feedback;
 mod outage;
 mod page_records;
 mod pages;
+mod saved;
 mod stand_in;
 #[cfg(feature = "cli")]
 mod try_once;
@@ -113,6 +114,9 @@ impl RowExecutor {
         }
         if self.stage().has_parts() {
             return Box::pin(self.run_pages(row, emit)).await;
+        }
+        if self.stage().save.is_some() {
+            return Box::pin(self.run_saved(row, emit)).await;
         }
         let mut trace = AttemptTrace::default();
         let record = match self.request(&row) {
@@ -247,6 +251,7 @@ impl RowExecutor {
             latency: trace.latency,
             arrived: trace.arrived,
             warning: None,
+            saved: None,
         }
     }
 }

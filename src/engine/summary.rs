@@ -23,13 +23,19 @@ use crate::shutdown::ShutdownReason;
 use crate::tally::Tally;
 
 /// The tally of the records that earlier runs have left in the output; none if there are none.
+/// Their files are noted as taken.
 ///
 /// # Errors
 /// The output can't be read.
-pub fn tally_earlier(plan: &Plan) -> Result<Option<Tally>, Error> {
+pub fn tally_earlier(context: &RunContext) -> Result<Option<Tally>, Error> {
+    let plan = &context.plan;
     let mut tally = Tally::new(&plan.aggregates, &[]);
     for record in plan.output.earlier_records(&plan.columns.values)? {
-        tally.add(&record?);
+        let record = record?;
+        if let Some(file) = &record.saved {
+            context.files.note(&file.path);
+        }
+        tally.add(&record);
     }
     Ok((tally.counts().rows > 0).then_some(tally))
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 mod budget;
 mod compile;
 mod guard;
+mod reads;
 
 use budget::{Bounded, JqBudget, Running};
 use compile::compile;
@@ -28,6 +29,8 @@ pub struct Program {
     filter: Filter<Bounded>,
     /// The variables of an answer that its text names.
     variables: Vec<&'static str>,
+    /// Whether its values may depend on its input.
+    reads_input: bool,
 }
 
 /// Why a program has no value.
@@ -45,7 +48,7 @@ impl Program {
     /// # Errors
     /// Where it is wrong.
     pub fn new(code: &str) -> Result<Program, String> {
-        compile(code, &[]).map(|filter| Program { filter, variables: Vec::new() })
+        Program::with(code, &[], Vec::new())
     }
 
     /// Compiles a program that reads an answer, and may use `$status`, `$headers`, `$url` and
@@ -59,7 +62,12 @@ impl Program {
         if variables.is_empty() {
             return Program::new(code);
         }
-        compile(code, &VARIABLES).map(|filter| Program { filter, variables })
+        Program::with(code, &VARIABLES, variables)
+    }
+
+    fn with(code: &str, known: &[&str], variables: Vec<&'static str>) -> Result<Program, String> {
+        let filter = compile(code, known)?;
+        Ok(Program { filter, variables, reads_input: compile::reads_input(code) })
     }
 
     /// Compiles a program that reads the answer that a record keeps, and may use `$status` and
@@ -81,6 +89,11 @@ impl Program {
     /// Whether the text of the program names this variable of an answer.
     pub fn uses(&self, variable: &str) -> bool {
         self.variables.contains(&variable)
+    }
+
+    /// Whether the values of the program may depend on its input.
+    pub fn reads_input(&self) -> bool {
+        self.reads_input
     }
 
     /// All values of the program in this context, in order.

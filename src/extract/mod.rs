@@ -250,6 +250,15 @@ impl Extractor {
         }
     }
 
+    /// Whether a value may depend on the body of the answer.
+    #[must_use]
+    pub fn reads_body(&self) -> bool {
+        match &self.method {
+            ExtractionMethod::Paths(_) => !self.wanted.is_empty(),
+            ExtractionMethod::Jq(programs) => programs.iter().any(Program::reads_input),
+        }
+    }
+
     /// The names of the variables of an answer that the programs use.
     pub fn uses(&self, variable: &str) -> bool {
         match &self.method {

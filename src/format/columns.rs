@@ -7,7 +7,7 @@ use crate::row::Fields;
 
 /// throng's own names. No extracted value may have one; an input field that
 /// has one comes from an earlier results file and gives way.
-pub const RESERVED: [&str; 11] = [
+pub const RESERVED: [&str; 15] = [
     "_row",
     "_item",
     "_last",
@@ -18,8 +18,15 @@ pub const RESERVED: [&str; 11] = [
     "_attempts",
     "_ms",
     "_arrived",
+    "_file",
+    "_size",
+    "_sha256",
+    "_content_type",
     "_body",
 ];
+
+/// Those of them that are throng's only where answers are saved as files.
+const OF_FILES: [&str; 4] = ["_file", "_size", "_sha256", "_content_type"];
 
 /// The answers whose body is kept in the record, as `_body`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -79,6 +86,8 @@ pub struct Columns {
     pub items: bool,
     /// Whether there is an `_arrived`: where something is limited.
     pub arrived: bool,
+    /// Whether a record tells of the file that has the answer's body.
+    pub files: bool,
 }
 
 impl Columns {
@@ -96,7 +105,8 @@ impl Columns {
         for name in &values {
             check(name, fields.as_deref().unwrap_or_default())?;
         }
-        let mut columns = Columns { fields: None, values, body, items: false, arrived: false };
+        let mut columns =
+            Columns { fields: None, values, body, items: false, arrived: false, files: false };
         columns.fields = fields.map(|names| {
             let own = names.into_iter().filter(|name| columns.is_input(name));
             own.collect()
@@ -107,7 +117,9 @@ impl Columns {
     /// Whether a row's field of this name stands in the record; else a value
     /// of this run stands there.
     pub(crate) fn is_input(&self, name: &str) -> bool {
-        let reserved = name.starts_with('_') && RESERVED.contains(&name);
+        let reserved = name.starts_with('_')
+            && RESERVED.contains(&name)
+            && (self.files || !OF_FILES.contains(&name));
         !reserved && !self.values.iter().any(|value| value == name)
     }
 
@@ -134,6 +146,7 @@ impl Columns {
             "_body" => self.body != KeepBody::None,
             "_item" | "_last" => self.items,
             "_arrived" => self.arrived,
+            own if OF_FILES.contains(&own) => self.files,
             _ => true,
         }
     }

@@ -202,6 +202,13 @@ fn own(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Res
     if columns.arrived {
         entry(out, br#","_arrived":"#, WrittenArrivals(&record.arrived))?;
     }
+    if columns.files {
+        let file = record.saved.as_deref();
+        entry(out, br#","_file":"#, file.map(|file| &file.path))?;
+        entry(out, br#","_size":"#, file.map(|file| file.size))?;
+        entry(out, br#","_sha256":"#, file.map(|file| &file.sha256))?;
+        entry(out, br#","_content_type":"#, file.map(|file| &file.content_type))?;
+    }
     match (columns.body, &record.body) {
         (KeepBody::All, body) => entry(out, br#","_body":"#, body),
         (KeepBody::Failed, Some(body)) => entry(out, br#","_body":"#, body),

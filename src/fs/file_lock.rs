@@ -2,10 +2,10 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 /// Opens the file at `path`, makes it if it isn't there, and locks it; none if
@@ -13,6 +13,19 @@ use rustix::io::Errno;
 pub(crate) fn take(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
+    take_with(path, &options)
+}
+
+/// Opens the file at `path`, makes it if it isn't there, and locks it; none if another process
+/// holds it. A symbolic link is an error.
+pub(crate) fn take_no_link(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    take_with(path, &options)
+}
+
+fn take_with(path: &Path, options: &OpenOptions) -> io::Result<Option<File>> {
     loop {
         let file = options.open(path)?;
         if !lock(&file)? {

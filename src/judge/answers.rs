@@ -203,6 +203,13 @@ impl AnswerTable {
         Ruling::Accepted
     }
 
+    /// Whether an answer is a success by its head alone, whatever its body says.
+    #[must_use]
+    pub fn accepts_head(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let first = self.rows(status, headers).next();
+        first.is_some_and(|checked| checked.when.is_none() && checked.rule.then == Meaning::Ok)
+    }
+
     /// The decision on a whole answer, which arrived `now`; programs may read its context.
     ///
     /// # Errors

@@ -42,7 +42,8 @@ pub fn check_fields(stage: &Stage, source: &Source, survey: &Survey) -> Result<(
     // A template may have a default for a field that no row has.
     let renders = survey.first.first().is_some_and(|row| {
         let request = stage.renderer.render(row);
-        request.is_ok_and(|request| stage.renderer.cost(row, &request).is_ok())
+        let has_file = stage.renderer.saved_path(row).is_none_or(|path| path.is_ok());
+        has_file && request.is_ok_and(|request| stage.renderer.cost(row, &request).is_ok())
     });
     match unknown.filter(|_| !renders) {
         None => Ok(()),
@@ -54,6 +55,16 @@ pub fn check_fields(stage: &Stage, source: &Source, survey: &Survey) -> Result<(
             }))
         }
     }
+}
+
+/// Refuses one file for the answers of several rows.
+pub fn check_files_of_rows(stage: &Stage, survey: &Survey) -> Result<(), Error> {
+    if !stage.renderer.saves_to_one_file() || survey.rows.is_some_and(|rows| rows <= 1) {
+        return Ok(());
+    }
+    Err(Error::plan(
+        "save (--save) names one file for all rows: put a field into it, such as 'out/{{ id }}.pdf'",
+    ))
 }
 
 /// Refuses a URL with one brace where two are meant: it would be the same for all rows.

@@ -46,9 +46,13 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
         ("pages", json!(job.pages)),
         ("output.key", json!(job.output.key)),
     ];
+    let save = job.save.as_ref().map(|save| ("save", json!(save)));
+    let parts = parts.into_iter().chain(save);
     Ok(Identity {
         input: source.fingerprint(u64::MAX)?,
-        parts: parts.map(|(name, value)| (name.to_owned(), fingerprint(&value.to_string()))).into(),
+        parts: parts
+            .map(|(name, value)| (name.to_owned(), fingerprint(&value.to_string())))
+            .collect(),
         limits: all_limits(job),
         rates: rates(job),
         has_steps: !job.step.is_empty(),

@@ -80,6 +80,9 @@ pub struct Job {
     pub refusal: Vec<judge::RefusalRule>,
     /// What to keep of an answer.
     pub extract: extract::Settings,
+    /// The path of the file that each answer is saved to, with values of the row in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save: Option<String>,
     /// What to keep a record of, if not of each row.
     pub items: extract::ItemSettings,
     /// How many rows are asked for at once.

@@ -13,8 +13,9 @@ use crate::judge::MaxFailures;
 use crate::limit::{self, Policy, UsedBefore, Workload};
 use crate::quota_store::{self, QuotaAccount, SharedLimit};
 use crate::render::RenderContext;
+use crate::save::SaveRules;
 use crate::secret::{Secrets, Vault, Visibility};
-use crate::sink::{Columns, Identity, Output};
+use crate::sink::{self, Columns, Existing, Identity, Output};
 use crate::source::{self, Source, Survey};
 use crate::tally::Aggregate;
 use room::PlannedRoom;
@@ -50,7 +51,7 @@ pub use layers::Layers;
 #[cfg(feature = "cli")]
 pub(crate) use preview::{HIDDEN, shown_request};
 pub use profile::{Need, Profile, ProfileSource as Reading};
-pub use stage::Stage;
+pub use stage::{SaveMode, Stage};
 
 /// Everything that a run needs, checked.
 pub struct Plan {
@@ -120,13 +121,14 @@ impl Plan {
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = WorkerConfig::new(&job.workers)?;
         check_files(job)?;
-        let mut output = Output::new(&job.output, !stages.iter().any(Stage::announces))?;
+        let mut output = Output::new(&output_settings(job), !stages.iter().any(Stage::announces))?;
         let source = Source::new(&input(job, &stages[0]))?;
         let survey = source.survey()?;
         checks::settle_hosts(&mut stages[0], job, &source)?;
         checks::check_fields(&stages[0], &source, &survey)?;
         checks::check_braces(job.request.url.as_deref().unwrap_or_default(), &survey.names)?;
         let fields = stages::check_fields(&stages, &survey)?;
+        checks::check_files_of_rows(&stages[stages.len() - 1], &survey)?;
         if checks::are_known(&survey) {
             let extractor = &stages[stages.len() - 1].extractor;
             checks::check_aggregates(&aggregates, extractor, &fields)?;
@@ -240,6 +242,25 @@ impl Plan {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What a run does with the files of its answers.
+    pub(crate) fn save_rules(&self) -> SaveRules {
+        let settings = self.output.settings();
+        let send = &self.last().transport.settings;
+        let own = self.input_file().into_iter().chain(self.output_file());
+        SaveRules {
+            replaces: settings.existing() != Existing::Refuse,
+            syncs: settings.sync != sink::Sync::End,
+            max_size: send.max_body.map(|size| size.as_u64()),
+            max_decompressed: send.max_held_body(),
+            own: own.map(PathBuf::from).collect(),
+        }
+    }
+
+    /// The stage that gives the records their values.
+    pub(crate) fn last(&self) -> &Stage {
+        &self.stages[self.stages.len() - 1]
     }
 
     /// The directory of the accounts.
@@ -377,8 +398,14 @@ fn columns(
     Ok(Columns {
         items: stages.iter().any(Stage::has_items),
         arrived: !first.policy.is_unlimited(),
+        files: last.save.is_some(),
         ..Columns::new(fields, values, last.keep_body)?
     })
+}
+
+/// The job's output, which says whether answers are saved to files.
+fn output_settings(job: &Job) -> sink::Settings {
+    sink::Settings { saves: job.save.is_some(), ..job.output.clone() }
 }
 
 /// The job's input; one empty row where no input is given and the request needs none.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 
-use super::Plan;
 use super::workload::{CostRange, TotalUse};
+use super::{Plan, SaveMode};
 use crate::auth::Signer;
 use crate::error::Error;
 use crate::limit::{Estimate, Guard, Policy, QuotaBalance, Time, Workload};
@@ -41,6 +41,9 @@ impl Plan {
         ] {
             // Writing to a string can't fail.
             let _ = writeln!(text, "{name:<8}  {value}");
+        }
+        if let Some(files) = self.files() {
+            let _ = writeln!(text, "{:<8}  {}", "files", escape(&files));
         }
         if let Some(room) = &self.room {
             let _ = writeln!(text, "{:<8}  {}", "disk", room.text());
@@ -76,6 +79,25 @@ impl Plan {
         text
     }
 
+    /// How answers are saved to files, and the file of the first row, as far as it is known.
+    fn files(&self) -> Option<String> {
+        let stage = self.last();
+        let how = match stage.save? {
+            SaveMode::Streamed => "each answer goes there as it comes".to_owned(),
+            SaveMode::Held => format!(
+                "programs read the answers, so each is held in memory first, up to {} (--max-body)",
+                bytesize::ByteSize(stage.transport.settings.max_held_body())
+            ),
+        };
+        let known = self.survey.first.first().filter(|_| self.stages.len() == 1);
+        let first = known.and_then(|row| Some((row.number, stage.renderer.saved_path(row)?.ok()?)));
+        let first = match first {
+            Some((number, file)) => format!("row {number} to {}", self.secrets.hide(file.path)),
+            None => "a file for each row".to_owned(),
+        };
+        Some(format!("{first}; {how}"))
+    }
+
     /// The request of these rows, which are several in a batch only.
     fn sample(&self, rows: &[Row]) -> String {
         let Some(row) = self.first().batch_row(rows) else {
@@ -84,6 +106,10 @@ impl Plan {
         let shown = match self.first().render(&row) {
             Ok(request) => shown_request(&request, &self.first().signer, false),
             Err(failure) => format!("this row will fail: {}\n", failure.detail),
+        };
+        let shown = match self.first().renderer.saved_path(&row) {
+            Some(Err(failure)) => format!("this row will fail: {}\n", failure.detail),
+            _ => shown,
         };
         let about = match self.first().batch_size() {
             1 => format!("row {}:", row.number),

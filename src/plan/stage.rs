@@ -64,8 +64,19 @@ pub struct Stage {
     pub(crate) batch: Option<Batch>,
     /// The answers whose body is kept.
     pub(crate) keep_body: KeepBody,
+    /// How answers are saved to files, if they are.
+    pub(crate) save: Option<SaveMode>,
     /// Whether each request gets an `Idempotency-Key` that is made of the run and the row.
     pub(crate) makes_keys: bool,
+}
+
+/// How the answers of a stage get into their files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaveMode {
+    /// As they come: nothing reads their bodies.
+    Streamed,
+    /// From memory, where programs read them.
+    Held,
 }
 
 impl Stage {
@@ -89,7 +100,7 @@ impl Stage {
         let headers = HeaderRules::new(&job.signal, &job.no_headers)?;
         let arrivals = arrivals(&policy);
         let (renderer, secret_headers) =
-            Renderer::new(&with_key(job), rows, &cost_expressions(&policy), context)?;
+            Renderer::new(&with_key_and_file(job), rows, &cost_expressions(&policy), context)?;
         let each = Items::new(&job.items)?;
         let pages = Pages::new(&job.pages, each.as_ref())?;
         let batch = Batch::new(&job.batch, &job.items)?;
@@ -101,13 +112,19 @@ impl Stage {
         let names = job.request.headers.keys().cloned().chain(signer.added_names());
         let renderer = renderer.writing(names);
         let judge = Judge::new(job.retry.clone());
+        let extractor = Extractor::new(&job.extract)?;
+        let true_costs = CostExtractor::new(policy.settle(), policy.units())?;
+        let body_signals = BodySignals::new(&job.signal)?;
+        let reads_bodies = extractor.reads_body() || true_costs.is_some() || body_signals.is_some();
+        let mode = if reads_bodies { SaveMode::Held } else { SaveMode::Streamed };
+        let save = job.save.as_ref().map(|_| mode);
         let sends_once = !judge.resends(Tries::of(renderer.method().unwrap_or(&Method::POST)));
         Ok(Stage {
             account: account::of(job, &renderer, context.environment),
             answer_kind: job.answer_format,
             lists: lists(job),
-            extractor: Extractor::new(&job.extract)?,
-            true_costs: CostExtractor::new(policy.settle(), policy.units())?,
+            extractor,
+            true_costs,
             fixed_cost: renderer
                 .fixed_cost()
                 .map(of_request_cost)
@@ -132,9 +149,14 @@ impl Stage {
                 job.retry.max_refusals,
             )?,
             headers,
-            body_signals: BodySignals::new(&job.signal)?,
+            body_signals,
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
-            keep_body: if job.extract.is_empty() { KeepBody::All } else { job.output.keep_body },
+            keep_body: if job.extract.is_empty() && save.is_none() {
+                KeepBody::All
+            } else {
+                job.output.keep_body
+            },
+            save,
             renderer,
             each,
             pages,
@@ -304,7 +326,14 @@ fn check_combinations(
 ) -> Result<(), Error> {
     let is_batch = job.batch.size.is_some();
     let has_key = job.retry.idempotency_key.is_some();
-    let why = if has_pages && !has_items && job.extract.is_empty() {
+    let has_file = job.save.is_some();
+    let why = if has_file && is_batch {
+        "save (--save) writes the answer of each row to a file, and batch.size (--batch) asks for many rows at once: leave one of them out"
+    } else if has_file && (has_items || has_pages) {
+        "save (--save) writes the one answer of a row to a file, and a row with pages (--next, --page, --offset) or items (--each) has several: list them in a step before, or in a job of its own, whose results are the input of this one"
+    } else if has_file && job.output.keep_body == KeepBody::All {
+        "save (--save) keeps answers in files, and output.keep-body = \"all\" (--keep-body) in the records: leave one of them out"
+    } else if has_pages && !has_items && job.extract.is_empty() {
         "nothing says what to keep of the pages: give items.each (--each) for a record of each item, or extract (--extract) for one record with the values of all pages"
     } else if is_batch && has_pages {
         "batch.size (--batch) asks for many rows at once, and pages go on with one: leave one of them out"
@@ -337,7 +366,7 @@ fn transport(
     let hosts = Hosts::new(&job.request.allow_host).map_err(Error::plan)?;
     let guard = send::AddressPolicy::new(named, hosts, job.network.allow_private);
     let environment = context.environment;
-    let keep_gzip = job.answer_format == Some(AnswerKind::Bytes);
+    let keep_gzip = job.answer_format == Some(AnswerKind::Bytes) || job.save.is_some();
     let send = send::Settings { keep_gzip, ..job.send.clone() };
     Transport::new(&send, &job.network, &job.tls, guard, arrivals, environment)
 }
@@ -345,9 +374,10 @@ fn transport(
 /// The setting by which throng makes idempotency keys itself.
 const AUTO: &str = "auto";
 
-/// The request with its `Idempotency-Key`, where the job has a template for it.
-fn with_key(job: &Job) -> render::Settings {
-    let mut request = job.request.clone();
+/// The request with its `Idempotency-Key`, where the job has a template for it, and with the
+/// file of its answer.
+fn with_key_and_file(job: &Job) -> render::Settings {
+    let mut request = render::Settings { save: job.save.clone(), ..job.request.clone() };
     if let Some(key) = job.retry.idempotency_key.as_ref().filter(|key| *key != AUTO) {
         let headers = &mut request.headers;
         headers.insert("idempotency-key".to_owned(), key.as_str().into());

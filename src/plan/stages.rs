@@ -14,14 +14,20 @@ use crate::source::Survey;
 /// # Errors
 /// Which stage is wrong, and why; or that the values of one are no rows for the next.
 pub fn of(job: &Job, context: &RenderContext<'_>) -> Result<(Vec<Stage>, Vec<String>), Error> {
-    let first = Stage::new(job, 0, context)?;
+    let first = if job.step.is_empty() {
+        Stage::new(job, 0, context)?
+    } else {
+        // The answers of the last stage are saved.
+        Stage::new(&Job { save: None, ..job.clone() }, 0, context)?
+    };
     let mut warnings = warnings::of(job, &first);
     let mut stages = vec![first];
     let mut limiters = 1;
     for (number, config) in (2..).zip(&job.step) {
         let limiter = if config.limit.is_some() { limiters } else { 0 };
         limiters = limiters.max(limiter + 1);
-        let own = config.as_job(job);
+        let is_last = number == job.step.len() + 1;
+        let own = Job { save: job.save.clone().filter(|_| is_last), ..config.as_job(job) };
         let stage = Stage::new(&own, limiter, context).and_then(|stage| {
             check_repeatable(&own, &stage)?;
             checks::check_later_hosts(&stage)?;

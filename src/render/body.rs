@@ -44,7 +44,7 @@ impl Body {
         } else if let Some(program) = &settings.jq {
             Program::new(program).map(Body::Jq)
         } else if let Some(path) = &settings.body_file {
-            RowFile::new(templates, path).map(Body::File)
+            RowFile::new(templates, EscapeContext::Text, path).map(Body::File)
         } else if settings.multipart.is_empty() {
             let fields = texts("request.form (--form)", &settings.form)?;
             Pairs::new(templates, &fields).map(Body::Form)

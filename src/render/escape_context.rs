@@ -32,6 +32,8 @@ pub enum EscapeContext {
     Graphql,
     /// In the text or an attribute of an XML or HTML document.
     Xml,
+    /// In the path of a file that is written: unchanged, and a part of one name.
+    FileName,
     /// In a body of another kind: unchanged.
     Text,
 }
@@ -50,7 +52,7 @@ pub fn percent_encode(text: &str) -> String {
 impl EscapeContext {
     /// The beginning of the names of templates in each context, by which the engine knows it.
     /// No name begins with the prefix of an earlier context.
-    const PREFIXES: [(EscapeContext, &str); 11] = [
+    const PREFIXES: [(EscapeContext, &str); 12] = [
         (EscapeContext::Url, "url"),
         (EscapeContext::Header, "header"),
         (EscapeContext::Quoted, "quoted"),
@@ -61,6 +63,7 @@ impl EscapeContext {
         (EscapeContext::JsonBody, "json text"),
         (EscapeContext::Graphql, "graphql"),
         (EscapeContext::Xml, "xml"),
+        (EscapeContext::FileName, "file name"),
         (EscapeContext::Text, "text"),
     ];
 
@@ -165,6 +168,7 @@ pub fn escape(context: EscapeContext, text: &str) -> Result<Cow<'_, str>, Error>
         EscapeContext::JsonText | EscapeContext::JsonBody => in_json(text).map(Cow::Owned),
         EscapeContext::Graphql => in_json(&in_json(text)?).map(Cow::Owned),
         EscapeContext::Xml => in_xml(text),
+        EscapeContext::FileName => in_file_name(text).map(|()| text.into()),
         EscapeContext::Text => Ok(text.into()),
         EscapeContext::Header
         | EscapeContext::Quoted
@@ -189,6 +193,23 @@ fn in_header(context: EscapeContext, text: &str) -> Result<(), Error> {
         None => Ok(()),
         Some(letter) => Err(invalid(format!(
             "{kind} can't contain {letter:?}: `{{{{ x | urlencode }}}}` encodes it for a server that decodes it, `{{{{ x | safe }}}}` sends it as it is"
+        ))),
+    }
+}
+
+/// Refuses a value that is no part of the name of a file.
+pub fn in_file_name(text: &str) -> Result<(), Error> {
+    let is_foreign = |letter: &char| letter.is_control() || ['/', '\\'].contains(letter);
+    if text.is_empty() {
+        return Err(invalid("the value is empty; `{{ x or 'none' }}` gives a text for it"));
+    }
+    if [".", ".."].contains(&text) {
+        return Err(invalid(format!("{text:?} is the name of a folder")));
+    }
+    match text.chars().find(is_foreign) {
+        None => Ok(()),
+        Some(letter) => Err(invalid(format!(
+            "the name of a file can't contain {letter:?}: `{{{{ x | replace({letter:?}, '_') }}}}` makes a name of it"
         ))),
     }
 }

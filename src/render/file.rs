@@ -18,15 +18,36 @@ pub struct RowFile {
 }
 
 impl RowFile {
-    /// Compiles the path.
-    pub fn new(templates: &mut Templates, path: &str) -> Result<RowFile, String> {
-        let start = path.find("{{").or(path.find("{%")).unwrap_or(path.len());
+    /// Compiles the path, whose values stand in this context.
+    pub fn new(
+        templates: &mut Templates,
+        context: EscapeContext,
+        path: &str,
+    ) -> Result<RowFile, String> {
+        let tags = [path.find("{{"), path.find("{%")];
+        let start = tags.into_iter().flatten().min().unwrap_or(path.len());
         let folder = path[..start].rfind('/').map_or(0, |slash| slash + 1);
         Ok(RowFile {
-            path: templates.add(EscapeContext::Text, path)?,
+            path: templates.add(context, path)?,
             folder: path[..folder].to_owned(),
             varies: start < path.len(),
         })
+    }
+
+    /// The folder that the job writes out, up to its last slash; empty for the working
+    /// directory.
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Whether the path depends on the row.
+    pub fn varies(&self) -> bool {
+        self.varies
+    }
+
+    /// The template of the path.
+    pub fn template(&self) -> Template {
+        self.path
     }
 
     /// The path of the row's file.
@@ -87,7 +108,7 @@ mod tests {
 
     fn path(template: &str, x: &str) -> Result<String, String> {
         let mut templates = Templates::new();
-        let file = RowFile::new(&mut templates, template)?;
+        let file = RowFile::new(&mut templates, EscapeContext::Text, template)?;
         let row = serde_json::json!({ "x": x });
         file.path(&templates.scope(row.as_object().unwrap()))
     }
@@ -103,6 +124,7 @@ mod tests {
             ("a/{{ x }}", "b/../../c"),
             ("a/{{ x }}", "/etc/passwd"),
             ("a/b{{ x }}", "/../../c"),
+            ("{% if x %}a/{% endif %}{{ x }}", "../../c"),
         ] {
             let error = path(template, x).unwrap_err();
             assert!(error.contains("can't lead out of"), "{template} {x}: {error}");

@@ -7,6 +7,7 @@
 //! - `url`, `hosts`: the URL of a request, and the hosts that a row may name
 //! - `headers`: the headers of a request
 //! - `body`: the kinds of bodies; `json`, `file` and `multipart` are theirs
+//! - `saved_path`: the file that an answer is saved to
 //! - `prebuilt`: rows that are requests already
 //! - `cost`: the units that a request costs, and the keys of its limits
 //! - `keys`: names of keys, and keys within URLs and bodies
@@ -34,6 +35,7 @@ mod multipart;
 mod pieces;
 mod prebuilt;
 mod row_names;
+mod saved_path;
 mod settings;
 mod static_value;
 mod template;
@@ -50,6 +52,8 @@ pub use keys::{EmbeddedKey, keys_in_data, keys_in_url, looks_like_key, may_be_ke
 pub(crate) use pieces::map_fixed;
 use prebuilt::PrebuiltRequest;
 pub use row_names::written as written_field;
+use saved_path::SavedPath;
+pub use saved_path::{RowPath, UNFINISHED};
 pub use settings::Settings;
 pub use static_value::StaticValue;
 pub use template::RenderContext;
@@ -65,6 +69,7 @@ pub struct Renderer {
     written: Option<WrittenNames>,
     shape: RequestShape,
     cost_templates: CostTemplates,
+    saved_path: Option<SavedPath>,
     keys: Vec<String>,
 }
 
@@ -123,6 +128,9 @@ impl Renderer {
         };
         let cost_templates = CostTemplates::new(costs, &mut templates)?;
         let pool = pool_templates(&costs.keys, &mut templates)?;
+        let saved_path = settings.save.as_deref().map(|path| SavedPath::new(&mut templates, path));
+        let saved_path = saved_path.transpose();
+        let saved_path = saved_path.map_err(|why| Error::plan(format!("save (--save): {why}")))?;
         templates.set_context(context)?;
         let keys = pool_keys(&templates, &pool)?;
         for key in &keys {
@@ -131,6 +139,7 @@ impl Renderer {
         let renderer = Renderer {
             templates,
             cost_templates,
+            saved_path,
             keys,
             headers: headers.of_rows,
             suppressed: SuppressHeaders(headers.suppressed),
@@ -236,6 +245,21 @@ impl Renderer {
     /// The cost of every request, where it is the same for all.
     pub fn fixed_cost(&self) -> Option<RequestCost> {
         self.cost_templates.fixed()
+    }
+
+    /// The path of the file that a row's answer is saved to, if answers are.
+    ///
+    /// # Errors
+    /// A failure of kind `input`, which names the value that is no part of a file's name.
+    pub fn saved_path(&self, row: &Row) -> Option<Result<RowPath, Failure>> {
+        let saved = self.saved_path.as_ref()?;
+        let path = saved.path(&self.templates.scope(&row.fields), &self.templates);
+        Some(path.map_err(|why| Failure::new(FailureKind::Input, format!("save: {why}"))))
+    }
+
+    /// Whether the answers of all rows would be saved to one file.
+    pub fn saves_to_one_file(&self) -> bool {
+        self.saved_path.as_ref().is_some_and(|path| !path.varies())
     }
 
     /// The request of one row, without its secret headers.

@@ -91,7 +91,9 @@ impl MultipartPart {
         };
         let content = match (&detailed.text, &detailed.file) {
             (Some(text), None) => templates.add(EscapeContext::Text, text).map(Content::Text),
-            (None, Some(path)) => RowFile::new(templates, path).map(Content::File),
+            (None, Some(path)) => {
+                RowFile::new(templates, EscapeContext::Text, path).map(Content::File)
+            }
             _ => Err("give it either a text or a file".into()),
         };
         let mut add = |text: Option<String>, context: fn(&str) -> EscapeContext| {

@@ -34,6 +34,9 @@ pub struct Settings {
     pub body_file: Option<String>,
     /// Hosts that the URL of a row may name: `host`, `host:port`, `*.domain`.
     pub allow_host: Vec<String>,
+    /// The path of the file that the answer is saved to: the job's `save`.
+    #[serde(skip)]
+    pub save: Option<String>,
 }
 
 impl Settings {

@@ -269,6 +269,7 @@ fn record(number: u64, outcome: Result<Vec<Value>, Failure>) -> Record {
         latency: Some(Duration::from_millis(100 + number)),
         arrived: Vec::new(),
         warning: None,
+        saved: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads and decompresses the body of an answer.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -67,17 +67,71 @@ async fn part(
     deadline.keep(pin!(incoming.frame())).await
 }
 
+/// Passes the parts of a body on, of at most `cap` bytes in sum; `None` if the deadline passes
+/// first, or `idle` without a part of it.
+pub async fn receive(
+    mut incoming: Incoming,
+    cap: u64,
+    deadline: &mut Deadline<'_>,
+    idle: Option<Duration>,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), SendError>,
+) -> Option<Result<(), SendError>> {
+    let mut received = 0;
+    while let Some(frame) = part(&mut incoming, deadline, idle).await? {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return Some(Err(faults::of_body(&error))),
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        received += data.len() as u64;
+        if received > cap {
+            return Some(Err(too_large(cap)));
+        }
+        if let Err(error) = take(&data) {
+            return Some(Err(error));
+        }
+    }
+    Some(Ok(()))
+}
+
 /// Undoes the encodings that `content-encoding` names, the last one first. The decoded
 /// body has at most `cap` bytes.
 ///
 /// # Errors
 /// `bad encoding` for a body that cannot be decoded, and `body too large`.
 pub fn decode(body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, SendError> {
-    let Some(encodings) = headers.get(CONTENT_ENCODING) else {
+    if body.is_empty() {
         return Ok(body);
+    }
+    let mut encodings = encodings(headers)?.into_iter();
+    encodings.try_fold(body, |body, encoding| decode_one(body, encoding, cap))
+}
+
+/// One way in which a body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentEncoding {
+    /// `gzip`.
+    Gzip,
+    /// `br`.
+    Brotli,
+    /// `zstd`.
+    Zstandard,
+    /// `deflate`: zlib, or a bare stream.
+    Deflate,
+}
+
+/// The encodings that a head names, the one to be undone first at the beginning.
+///
+/// # Errors
+/// `bad encoding` for too many, or for one that is unknown.
+pub fn encodings(headers: &HeaderMap) -> Result<Vec<ContentEncoding>, SendError> {
+    let Some(named) = headers.get(CONTENT_ENCODING) else {
+        return Ok(Vec::new());
     };
-    let encodings = String::from_utf8_lossy(encodings.as_bytes()).to_ascii_lowercase();
-    let count = encodings.split(',').count();
+    let named = String::from_utf8_lossy(named.as_bytes()).to_ascii_lowercase();
+    let count = named.split(',').count();
     if count > MOST_ENCODINGS {
         return Err(SendError {
             kind: FailureKind::BadEncoding,
@@ -85,32 +139,19 @@ pub fn decode(body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, SendE
             delivery: Delivery::Final,
         });
     }
-    encodings
-        .split(',')
-        .rev()
-        .map(str::trim)
-        .try_fold(body, |body, encoding| decode_one(body, encoding, cap))
+    let names = named.split(',').rev().map(str::trim);
+    names.filter_map(|name| encoding(name).transpose()).collect()
 }
 
-fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, SendError> {
-    if body.is_empty() {
-        return Ok(body);
-    }
-    match encoding {
-        "" | "identity" => Ok(body),
-        "gzip" | "x-gzip" => read_all(flate2::read::MultiGzDecoder::new(&body[..]), cap),
-        "br" => read_all(brotli_decompressor::Decompressor::new(&body[..], 4_096), cap),
-        "zstd" => zstandard::decoder(&body[..])
-            .map_err(|error| malformed(&error))
-            .and_then(|decoder| read_all(decoder, cap)),
-        // The standard specifies zlib; some servers send a bare deflate stream.
-        "deflate" => match read_all(flate2::read::ZlibDecoder::new(&body[..]), cap) {
-            Err(trouble) if trouble.kind == FailureKind::BadEncoding => {
-                read_all(flate2::read::DeflateDecoder::new(&body[..]), cap)
-            }
-            decoded => decoded,
-        },
-        unknown if is_no_encoding(unknown) => Ok(body),
+/// The encoding of this name; none if the name is of none.
+fn encoding(name: &str) -> Result<Option<ContentEncoding>, SendError> {
+    match name {
+        "" | "identity" => Ok(None),
+        "gzip" | "x-gzip" => Ok(Some(ContentEncoding::Gzip)),
+        "br" => Ok(Some(ContentEncoding::Brotli)),
+        "zstd" => Ok(Some(ContentEncoding::Zstandard)),
+        "deflate" => Ok(Some(ContentEncoding::Deflate)),
+        unknown if is_no_encoding(unknown) => Ok(None),
         unknown => Err(SendError {
             kind: FailureKind::BadEncoding,
             detail: format!(
@@ -118,6 +159,69 @@ fn decode_one(body: Bytes, encoding: &str, cap: u64) -> Result<Bytes, SendError>
             ),
             delivery: Delivery::Final,
         }),
+    }
+}
+
+fn decode_one(body: Bytes, encoding: ContentEncoding, cap: u64) -> Result<Bytes, SendError> {
+    if body.is_empty() {
+        return Ok(body);
+    }
+    match encoding {
+        ContentEncoding::Gzip => read_all(flate2::read::MultiGzDecoder::new(&body[..]), cap),
+        ContentEncoding::Brotli => {
+            read_all(brotli_decompressor::Decompressor::new(&body[..], 4_096), cap)
+        }
+        ContentEncoding::Zstandard => zstandard::decoder(&body[..])
+            .map_err(|error| malformed(&error))
+            .and_then(|decoder| read_all(decoder, cap)),
+        // The standard specifies zlib; some servers send a bare deflate stream.
+        ContentEncoding::Deflate => {
+            match read_all(flate2::read::ZlibDecoder::new(&body[..]), cap) {
+                Err(trouble) if trouble.kind == FailureKind::BadEncoding => {
+                    read_all(flate2::read::DeflateDecoder::new(&body[..]), cap)
+                }
+                decoded => decoded,
+            }
+        }
+    }
+}
+
+/// Undoes these encodings of a body while it is read.
+///
+/// # Errors
+/// What a decoder says that can't be made.
+pub fn decoder(
+    body: Box<dyn BufRead>,
+    encodings: &[ContentEncoding],
+) -> io::Result<Box<dyn BufRead>> {
+    encodings.iter().try_fold(body, |mut body, encoding| {
+        let start = body.fill_buf()?;
+        if start.is_empty() {
+            return Ok(body);
+        }
+        let is_zlib = is_zlib(start);
+        let decoded: Box<dyn Read> = match encoding {
+            ContentEncoding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(body)),
+            ContentEncoding::Brotli => {
+                Box::new(brotli_decompressor::Decompressor::new(body, 4_096))
+            }
+            ContentEncoding::Zstandard => Box::new(zstandard::decoder(body)?),
+            ContentEncoding::Deflate if is_zlib => {
+                Box::new(flate2::bufread::ZlibDecoder::new(body))
+            }
+            ContentEncoding::Deflate => Box::new(flate2::bufread::DeflateDecoder::new(body)),
+        };
+        Ok(Box::new(BufReader::new(decoded)) as Box<dyn BufRead>)
+    })
+}
+
+/// Whether a deflate stream begins with the header of zlib (RFC 1950).
+fn is_zlib(start: &[u8]) -> bool {
+    match start {
+        [method, flags, ..] => {
+            method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0
+        }
+        _ => false,
     }
 }
 
@@ -130,7 +234,7 @@ pub fn unzip(body: Bytes, cap: u64) -> Result<Bytes, SendError> {
     if !body.starts_with(&GZIP) {
         return Ok(body);
     }
-    match decode_one(body.clone(), "gzip", cap) {
+    match decode_one(body.clone(), ContentEncoding::Gzip, cap) {
         Err(error) if error.kind == FailureKind::BadEncoding => Ok(body),
         decoded => decoded,
     }
@@ -205,6 +309,28 @@ mod tests {
         assert_eq!(decoded(b"a".to_vec(), &named(4), 10), Ok("a".into()));
         let many = decoded(b"a".to_vec(), &named(5), 10);
         assert_eq!(many, Err(FailureKind::BadEncoding));
+    }
+
+    #[test]
+    fn a_body_is_decoded_while_it_is_read() {
+        let undone = |body: Vec<u8>, names: &str| {
+            let headers = HeaderMap::from_iter([(CONTENT_ENCODING, names.parse().unwrap())]);
+            let body = Box::new(BufReader::new(io::Cursor::new(body)));
+            let mut text = String::new();
+            let decoder = decoder(body, &encodings(&headers).unwrap());
+            decoder.and_then(|mut it| it.read_to_string(&mut text)).map(|_| text).ok()
+        };
+        let hello = || Some("hello".to_owned());
+        let twice = zstd::encode_all(&gzip("hello")[..], 0).unwrap();
+        assert_eq!(undone(twice, "gzip, zstd"), hello());
+        assert_eq!(undone(raw_deflate("hello"), "deflate"), hello());
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), Default::default());
+        zlib.write_all(b"hello").unwrap();
+        assert_eq!(undone(zlib.finish().unwrap(), "deflate"), hello());
+        assert_eq!(undone(b"hello".to_vec(), "utf-8"), hello());
+        assert_eq!(undone(Vec::new(), "gzip"), Some(String::new()));
+        assert_eq!(undone(gzip("hello")[..20].to_vec(), "gzip"), None);
+        assert_eq!(undone(b"hello".to_vec(), "gzip"), None);
     }
 
     #[test]

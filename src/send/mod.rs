@@ -34,7 +34,7 @@ mod streams;
 mod tls;
 
 pub use acked::AckedBytes;
-pub use body::decode;
+pub use body::{ContentEncoding, decode, decoder, encodings};
 pub use connect::{Arrivals, MemoryConnector, MemoryStream, Transport};
 pub use guard::{AddressPolicy, is_local};
 pub use pool::Lease;

@@ -166,15 +166,12 @@ impl Sender {
         head: RequestHead,
         started: Started,
     ) -> Result<Answer, SendError> {
-        let cap = self.transport.settings.max_body.as_u64();
+        let cap = self.transport.settings.max_held_body();
         let (head, incoming) = head.into_parts();
         let mut deadline = Deadline::new(lease.timer.as_mut());
         let idle = self.transport.settings.idle_timeout;
         let body = body::read(incoming, cap, &mut deadline, idle).await;
-        let body = body.unwrap_or_else(|| {
-            let idle = idle.filter(|_| deadline.is_before_end());
-            Err(idle.map_or_else(|| self.too_slow("no whole answer"), idle_too_long))
-        })?;
+        let body = body.unwrap_or_else(|| Err(self.too_slow_body(&deadline)))?;
         let latency = started.elapsed();
         lease.give_back(&head.headers);
         Ok(Answer {
@@ -183,6 +180,26 @@ impl Sender {
             headers: head.headers,
             latency,
         })
+    }
+
+    /// Passes the rest of an answer on piece by piece, as it was sent, and keeps the connection.
+    /// The answer has no body.
+    pub async fn receive(
+        &self,
+        mut lease: Lease,
+        head: RequestHead,
+        started: Started,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), SendError>,
+    ) -> Result<Answer, SendError> {
+        let cap = self.transport.settings.max_body.map_or(u64::MAX, |size| size.as_u64());
+        let (head, incoming) = head.into_parts();
+        let mut deadline = Deadline::new(lease.timer.as_mut());
+        let idle = self.transport.settings.idle_timeout;
+        let received = body::receive(incoming, cap, &mut deadline, idle, take).await;
+        received.unwrap_or_else(|| Err(self.too_slow_body(&deadline)))?;
+        let latency = started.elapsed();
+        lease.give_back(&head.headers);
+        Ok(Answer { status: head.status, body: Bytes::new(), headers: head.headers, latency })
     }
 
     fn decode(&self, body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, SendError> {
@@ -225,6 +242,11 @@ impl Sender {
         let endpoint = endpoint.map(|(scheme, authority)| (scheme.clone(), authority.clone()));
         self.latest.replace(endpoint.map(|endpoint| (endpoint, connections.clone())));
         Ok(connections.clone())
+    }
+
+    fn too_slow_body(&self, deadline: &Deadline<'_>) -> SendError {
+        let idle = self.transport.settings.idle_timeout.filter(|_| deadline.is_before_end());
+        idle.map_or_else(|| self.too_slow("no whole answer"), idle_too_long)
     }
 
     fn too_slow(&self, what: &str) -> SendError {

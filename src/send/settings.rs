@@ -19,13 +19,26 @@ pub struct Settings {
     /// Maximum time of name resolution, TCP, proxy and TLS together.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// Maximum size of a decompressed body.
-    pub max_body: ByteSize,
+    /// Maximum size of a decompressed body: 10 MiB if none is given, and for a body that goes
+    /// to a file as it comes, none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body: Option<ByteSize>,
     /// Maximum number of redirects in a row; each is an attempt of its own.
     pub follow: u32,
     /// Whether a body in gzip whose head doesn't say so stays as it is.
     #[serde(skip)]
     pub keep_gzip: bool,
+}
+
+/// Maximum size of a decompressed body, where the job gives none.
+const MAX_BODY: ByteSize = ByteSize::mib(10);
+
+impl Settings {
+    /// Maximum size in bytes of a decompressed body that is held in memory.
+    #[must_use]
+    pub fn max_held_body(&self) -> u64 {
+        self.max_body.unwrap_or(MAX_BODY).as_u64()
+    }
 }
 
 impl Default for Settings {
@@ -34,7 +47,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(30),
             idle_timeout: None,
             connect_timeout: Duration::from_secs(10),
-            max_body: ByteSize::mib(10),
+            max_body: None,
             follow: 0,
             keep_gzip: false,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::format::RESERVED;
-use crate::record::{Failure, FailureKind, Record};
+use crate::record::{Failure, FailureKind, Record, SavedFile};
 use crate::row::{Fields, Row};
 
 /// The record of a row of a results file; its values stay among its fields.
@@ -26,6 +26,7 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
         kept: Vec::new(),
         arrived: Vec::new(),
         warning: None,
+        saved: saved(&fields).map(Box::new),
         body: None,
         status: self::number(fields.get("_status")).and_then(|it| u16::try_from(it).ok()),
         attempts: self::number(fields.get("_attempts"))
@@ -36,6 +37,17 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
     };
     fields.retain(|name, _| !RESERVED.contains(&name.as_str()));
     Ok(Record { row: Row { number, fields, ..Row::default() }, ..record })
+}
+
+/// The file that a record tells of. A row's own field may have the name of a path alone.
+fn saved(fields: &Fields) -> Option<SavedFile> {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|it| !it.is_empty());
+    Some(SavedFile {
+        path: text("_file")?.to_owned(),
+        size: number(fields.get("_size"))?,
+        sha256: text("_sha256")?.to_owned(),
+        content_type: text("_content_type").map(str::to_owned),
+    })
 }
 
 /// Whether a record says that its row is ok; none if it does not say.

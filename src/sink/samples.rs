@@ -30,6 +30,7 @@ pub(crate) fn ok(number: u64) -> Record {
             .map(|(from, to)| Some(Arrived { from, to, ..Arrived::default() }))
             .into(),
         warning: None,
+        saved: None,
     }
 }
 

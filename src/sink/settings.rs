@@ -46,6 +46,9 @@ pub struct Settings {
     /// Whether throng's own columns are left out of the finished file.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_meta: bool,
+    /// Whether answers are saved to files, which may be there already as well.
+    #[serde(skip)]
+    pub saves: bool,
 }
 
 /// The failed rows of an earlier run that are asked for again.
@@ -232,7 +235,7 @@ impl Settings {
     }
 
     /// What to do with records that are there: to ask for those that failed is to resume.
-    pub(super) fn existing(&self) -> Existing {
+    pub fn existing(&self) -> Existing {
         match self.existing {
             Existing::Refuse if self.retry_failed.is_any() => Existing::Resume,
             existing => existing,

@@ -45,6 +45,7 @@ fn record(number: u64, seed: &mut u64) -> Record {
         latency: Some(Duration::from_micros(noise(seed) % 1_000_000)),
         arrived: Vec::new(),
         warning: None,
+        saved: None,
     }
 }
 

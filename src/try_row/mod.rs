@@ -50,6 +50,8 @@ pub struct TriedStep {
     rendered: Option<Request<Bytes>>,
     cost: Option<Cost>,
     answer: Option<TriedAnswer>,
+    /// The path of the file that a run would save the answer to.
+    file: Option<String>,
     /// How the row ends here.
     pub end: RowEnd,
 }
@@ -173,7 +175,10 @@ async fn try_stages(context: &Arc<RunContext>, row: Row, sent: &SentRequests) ->
     let mut row = row;
     for stage_index in 0..context.plan.stages.len() {
         let executor = RowExecutor::new(0, stage_index, context.clone(), None);
-        let attempted = executor.try_once(&row).await.ok()?;
+        let attempted = match context.plan.stages[stage_index].renderer.saved_path(&row) {
+            Some(Err(failure)) => Err(failure),
+            _ => executor.try_once(&row).await.ok()?,
+        };
         let requests = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
         let step = step(context, stage_index, attempted, requests, &row);
         let names = context.plan.stages[stage_index].extractor.names();
@@ -202,7 +207,15 @@ fn step(
         Ok(attempted) => attempted,
         Err(failure) => {
             let end = RowEnd::Failed(failure);
-            return TriedStep { stage_index, sent, rendered: None, cost: None, answer: None, end };
+            return TriedStep {
+                stage_index,
+                sent,
+                rendered: None,
+                cost: None,
+                answer: None,
+                file: None,
+                end,
+            };
         }
     };
     let (answer, end) = match outcome {
@@ -223,7 +236,8 @@ fn step(
             (Some(tried), end)
         }
     };
-    TriedStep { stage_index, sent, rendered: Some(request), cost: Some(cost), answer, end }
+    let file = stage.renderer.saved_path(row).and_then(Result::ok).map(|file| file.path);
+    TriedStep { stage_index, sent, rendered: Some(request), cost: Some(cost), answer, file, end }
 }
 
 fn settled(stage: &Stage, answer: &Answer, context: &AnswerContext<'_>) -> Vec<(usize, u64)> {

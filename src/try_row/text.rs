@@ -54,6 +54,7 @@ impl TriedRow {
             page.title(&format!("the row does not reach the {left} steps after this one"));
         }
         if let Some(step) = self.steps.last() {
+            page.file(step);
             page.end(&step.end);
         }
         page.text.trim_start().to_owned()
@@ -251,6 +252,15 @@ impl Page<'_> {
         }
         if tried.policies.is_empty() && tried.signals.signals.is_empty() {
             self.line("none");
+        }
+    }
+
+    /// The file that a run saves the answer to.
+    fn file(&mut self, step: &TriedStep) {
+        if let (Some(file), Some(answer), RowEnd::Ok(_)) = (&step.file, &step.answer, &step.end) {
+            self.title("file");
+            let bytes = answer.answer.body.len();
+            self.line(&format!("a run saves the {bytes} bytes of the answer to {file}"));
         }
     }
 

@@ -75,6 +75,7 @@ mod refusals;
 mod requests;
 mod resume;
 mod rows;
+mod saved;
 mod scarce;
 mod scopes;
 mod secrets;

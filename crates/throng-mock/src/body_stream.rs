@@ -24,10 +24,57 @@ pub(crate) fn uncompressed(n: u64) -> BodyPieces {
 
 /// A compressed JSON string of `n` bytes; none if the encoding is unknown.
 pub(crate) fn compressed(n: u64, encoding: &str) -> Option<BodyPieces> {
+    compress(blocks(n), encoding)
+}
+
+/// The file with this name and size, uncompressed.
+pub(crate) fn file(name: &str, size: u64) -> BodyPieces {
+    BodyPieces::new(Some(size), file_blocks(name, size))
+}
+
+/// The file with this name and size, compressed; none if the encoding is unknown.
+pub(crate) fn compressed_file(name: &str, size: u64, encoding: &str) -> Option<BodyPieces> {
+    compress(file_blocks(name, size), encoding)
+}
+
+fn compress(
+    uncompressed: impl Iterator<Item = Bytes> + Send + 'static,
+    encoding: &str,
+) -> Option<BodyPieces> {
     let sink = EncoderSink::default();
     let encoder = encoder(encoding, sink.clone())?;
-    let compressed = CompressedBody { uncompressed: blocks(n), encoder: Some(encoder), sink };
-    Some(BodyPieces::new(None, compressed))
+    Some(BodyPieces::new(None, CompressedBody { uncompressed, encoder: Some(encoder), sink }))
+}
+
+/// The bytes of a file by its name: no two files of more than a few bytes are the same, and
+/// most are no text.
+fn file_blocks(name: &str, size: u64) -> impl Iterator<Item = Bytes> + Send + use<> {
+    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (0..size.div_ceil(BLOCK)).map(move |block| {
+        let mut bytes = Vec::with_capacity(BLOCK as usize);
+        let mut state = seed.wrapping_add(block) | 1;
+        while bytes.len() < BLOCK as usize {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend_from_slice(&state.to_le_bytes());
+        }
+        bytes.truncate((size - block * BLOCK).min(BLOCK) as usize);
+        Bytes::from(bytes)
+    })
+}
+
+/// The bytes of the file that `/file/{name}?size=` serves.
+///
+/// ```
+/// assert_eq!(throng_mock::file("a", 3).len(), 3);
+/// assert_ne!(throng_mock::file("a", 99), throng_mock::file("b", 99));
+/// ```
+#[must_use]
+pub fn file_bytes(name: &str, size: u64) -> Vec<u8> {
+    file_blocks(name, size).flatten().collect()
 }
 
 fn blocks(n: u64) -> impl Iterator<Item = Bytes> + Send {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{
-    CONNECTION, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    RETRY_AFTER,
 };
 use serde::Serialize;
 
@@ -27,6 +28,7 @@ pub(crate) fn answer(request: &ClientRequest, tries: &Mutex<KeyCounts>) -> MockA
         ["status", code] => status(request, code),
         ["redirect", code] => redirect(request, code),
         ["bytes", n] => bytes(request, n),
+        ["file", name] => file(request, name),
         ["slow", ms] => slow(ms),
         ["drop"] => MockAnswer::connection_dropped(),
         ["close"] => MockAnswer::empty().with(CONNECTION, HeaderValue::from_static("close")),
@@ -97,6 +99,25 @@ fn bytes(request: &ClientRequest, n: &str) -> MockAnswer {
         }
         None => bad("an encoding is gzip, br, zstd or deflate", &encoding),
     }
+}
+
+fn file(request: &ClientRequest, name: &str) -> MockAnswer {
+    let size = request.param("size").map_or(Ok(1_000), |size| size.parse());
+    let Ok(size) = size else {
+        return bad("a size is a number of bytes", "another");
+    };
+    let answer = match request.param("encoding") {
+        None => MockAnswer::new(StatusCode::OK, Reply::Pieces(body_stream::file(name, size))),
+        Some(encoding) => {
+            let pieces = body_stream::compressed_file(name, size, &encoding);
+            let Some((pieces, named)) = pieces.zip(HeaderValue::from_str(&encoding).ok()) else {
+                return bad("an encoding is gzip, br, zstd or deflate", &encoding);
+            };
+            MockAnswer::new(StatusCode::OK, Reply::Pieces(pieces)).with(CONTENT_ENCODING, named)
+        }
+    };
+    let bytes = HeaderValue::from_static("application/octet-stream");
+    copy_param(request, "type", CONTENT_TYPE, answer.with(CONTENT_TYPE, bytes))
 }
 
 /// The time passes after the arrival, with the request in flight.
@@ -187,6 +208,8 @@ mod tests {
             "/redirect/3x",
             "/bytes/many",
             "/bytes/5?encoding=rot13",
+            "/file/a?size=big",
+            "/file/a?encoding=rot13",
             "/slow/ly",
             "/flaky/x/1",
         ] {

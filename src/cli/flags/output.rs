@@ -60,6 +60,9 @@ pub struct OutputFlags {
         value_parser = KEEP_BODY,
     )]
     keep_body: Option<String>,
+    /// Save each answer to a file of its own, such as 'out/{{ id }}.pdf'; its path, size, SHA-256 and type are in the record
+    #[arg(long, value_name = "T")]
+    save: Option<String>,
     /// Extracted values may have the names of fields, and replace them in the records
     #[arg(long)]
     replace_fields: bool,
@@ -122,6 +125,11 @@ fn output_help() -> String {
 }
 
 impl OutputFlags {
+    /// The template of the files of answers.
+    pub fn save(&self) -> Option<&str> {
+        self.save.as_deref()
+    }
+
     pub fn tree(&self) -> Value {
         json!({
             "file": self.output,

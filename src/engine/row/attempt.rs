@@ -24,6 +24,7 @@ use crate::metrics::{Counters, WaitReason, WaitingRow};
 use crate::plan::Stage;
 use crate::record::{Arrived, Failure, FailureKind, POOL_KEY, excerpt, is_of_request};
 use crate::row::Row;
+use crate::save::Download;
 use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, Lease, SendError, Sender, deadline};
 use crate::shutdown::{ShutdownListener, ShutdownReason};
@@ -45,7 +46,7 @@ pub struct RequestExecutor {
     /// The stage of the plan that it carries out.
     pub(super) stage_index: usize,
     pub(super) context: Arc<RunContext>,
-    sender: Rc<Sender>,
+    pub(super) sender: Rc<Sender>,
     /// The log of requests that must not be sent twice.
     pub(super) intents: Option<IntentLog>,
     /// Whether its requests are signed, or have secrets that may have to be read again.
@@ -115,6 +116,8 @@ pub(super) struct AttemptTrace {
     /// The answer's body as text, for the record of a row that fails: all of it, or its
     /// beginning.
     pub said: Option<Box<str>>,
+    /// The file that the answer goes to, if it is to be saved.
+    pub download: Option<Box<Download>>,
     /// The standing of the origin after the last attempt, if it failed there.
     pub origin: Option<Box<OriginStanding>>,
     /// The streak of failures in which the request was counted last.
@@ -277,7 +280,9 @@ impl RequestExecutor {
         if let Some(jar) = jar {
             self.warn_of_cookies(jar.keep(uri, head.headers(), generation));
         }
-        let answer = {
+        let answer = if self.streams(&head, terms.purpose, trace) {
+            Box::pin(self.receive(lease, head, time, trace)).await?
+        } else {
             let reading = pin!(self.sender.read(lease, head, time));
             reading.await.map_err(|error| self.or_interrupted(error))
         };
@@ -319,7 +324,7 @@ impl RequestExecutor {
     }
 
     /// The error, or that the run was aborted: then all connections were closed.
-    fn or_interrupted(&self, error: SendError) -> SendError {
+    pub(super) fn or_interrupted(&self, error: SendError) -> SendError {
         if error.delivery == Delivery::Unknown && self.context.shutdown.is_aborted() {
             SendError {
                 kind: FailureKind::Interrupted,

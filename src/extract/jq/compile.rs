@@ -6,6 +6,7 @@ use jaq_core::{Compiler, Filter};
 
 use super::budget::{Bounded, functions};
 use super::guard::guarded_def;
+use super::reads::reads;
 
 /// The name by which the program is defined.
 const PROGRAM: &str = "throng_program";
@@ -72,6 +73,11 @@ pub fn compile<'a>(code: &'a str, variables: &[&'a str]) -> Result<Filter<Bounde
         .with_global_vars(variables.iter().copied())
         .compile(modules)
         .map_err(|errors| undefined(code, &errors))
+}
+
+/// Whether the values of a program may depend on its input.
+pub fn reads_input(code: &str) -> bool {
+    parsed(code).map_or(true, |term| reads(&term))
 }
 
 /// The syntax tree of a program, or where it is wrong.

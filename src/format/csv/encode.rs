@@ -123,6 +123,13 @@ fn own(columns: &Columns, record: &Record, cells: &mut Cells, out: &mut Vec<u8>)
     if columns.arrived {
         cells.plain(serde_json::to_string(&WrittenArrivals(&record.arrived)).ok(), out);
     }
+    if columns.files {
+        let file = record.saved.as_deref();
+        cells.text(file.map_or("", |file| &file.path), out);
+        cells.plain(file.map(|file| file.size), out);
+        cells.text(file.map_or("", |file| &file.sha256), out);
+        cells.text(file.and_then(|file| file.content_type.as_deref()).unwrap_or_default(), out);
+    }
     if columns.body != KeepBody::None {
         cells.text(record.body.as_deref().unwrap_or_default(), out);
     }

@@ -37,6 +37,10 @@ fn stdout(settings: &Settings) -> Result<CheckedOutput, Error> {
     let needs = match settings.existing() {
         _ if settings.parts.is_some() => "--parts needs",
         _ if settings.selection().is_some() => "--columns and --no-meta need",
+        // Files of answers may be there although the records are not.
+        Existing::Overwrite if settings.saves => {
+            return stream(OpenMode::Stdout, settings.format.unwrap_or(Format::JSONL));
+        }
         Existing::Refuse => {
             let format = settings.format.unwrap_or(Format::JSONL);
             return stream(OpenMode::Stdout, format);

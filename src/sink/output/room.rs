@@ -66,6 +66,7 @@ fn without_values(row: &Row, columns: &Columns) -> Record {
         status: Some(200),
         attempts: 1,
         warning: None,
+        saved: None,
         latency: Some(Duration::from_millis(100)),
         arrived: vec![Some(Arrived {
             from: 1_700_000_000_000_000,

@@ -226,10 +226,12 @@ pub fn fingerprint(text: &str) -> String {
 impl Identity {
     /// The keys of the parts that have another fingerprint than `before`.
     #[must_use]
-    pub fn changed_since(&self, before: &Identity) -> Vec<&str> {
+    pub fn changed_since<'a>(&'a self, before: &'a Identity) -> Vec<&'a str> {
         let same = |part: &&(String, String)| before.parts.contains(part);
         let changed = self.parts.iter().filter(|part| !same(part));
-        changed.map(|(name, _)| name.as_str()).collect()
+        let has = |name: &str| self.parts.iter().any(|(own, _)| own == name);
+        let gone = before.parts.iter().filter(|(name, _)| !has(name));
+        changed.chain(gone).map(|(name, _)| name.as_str()).collect()
     }
 }
 
