@@ -257,13 +257,17 @@ fn without_its_state_a_run_ends_and_says_why() {
     account.held("the state directory deleted");
 }
 
-/// The file of the only limit of an account.
-fn limit_file(account: &Account) -> PathBuf {
+/// The files of the limits of all accounts.
+fn limit_files(account: &Account) -> Vec<PathBuf> {
     let entries = |path: PathBuf| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
     let accounts = entries(account.place.path("state/throng/quotas").into());
     let files = accounts.filter(|path| path.is_dir()).flat_map(entries);
-    let mut limits = files.filter(|path| path.extension().is_some_and(|it| it == "limit"));
-    limits.next().unwrap()
+    files.filter(|path| path.extension().is_some_and(|it| it == "limit")).collect()
+}
+
+/// The file of the only limit.
+fn limit_file(account: &Account) -> PathBuf {
+    limit_files(account).remove(0)
 }
 
 #[test]
@@ -416,6 +420,34 @@ fn another_rate_of_the_same_account_counts_what_the_first_has_used() {
     account.run("30/3s", "b.jsonl", 10).exits(0);
     account.run("50/3s", "c.jsonl", 10).exits(0);
     account.held("30/3s, 100/6s, 30/3s, 50/3s");
+}
+
+#[test]
+fn a_long_limit_counts_the_requests_of_runs_that_do_not_state_it() {
+    let account = Account::new(&["1000/1s"]);
+    account.run("40/1d", "yesterday.jsonl", 10).exits(0);
+    account.run("1000/1s", "today.jsonl", 15).exits(0);
+    // Files of limits with short periods have no use for long.
+    for path in limit_files(&account) {
+        if path.to_str().unwrap().contains("requests-1000") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let tomorrow = account.run("40/1d", "tomorrow.jsonl", 16).flags("--max-wait 1s").exits(3);
+    tomorrow.says("longer than 1s");
+    assert_eq!(account.records("tomorrow.jsonl"), 15);
+    assert_eq!(account.requests(), 40);
+}
+
+#[test]
+fn a_calendar_that_is_set_removes_no_file_of_a_limit() {
+    let account = Account::new(&["20/5s"]);
+    account.run("20/5s", "a.jsonl", 15).exits(0);
+    let day = std::time::Duration::from_secs(86_400);
+    let yesterday = std::time::SystemTime::now() - day;
+    fs::File::open(limit_file(&account)).unwrap().set_modified(yesterday).unwrap();
+    account.run("20/5s", "b.jsonl", 15).exits(0);
+    account.held("a file that seems to be old");
 }
 
 #[test]

@@ -66,6 +66,20 @@ impl Participant<'_> {
         state.is_stated_beside(self.run, self.is_alive)
     }
 
+    /// Whether this is a limit with a long period that no run states now.
+    pub fn is_dormant(&self, limit: &OtherLimit<'_>) -> bool {
+        let is_durable = limit.quota.is_some_and(Quota::is_durable);
+        is_durable && !limit.state.is_stated_beside("", self.is_alive)
+    }
+
+    /// Adds what the account's other limits have counted to a dormant one, which so counts the
+    /// requests of runs that don't state it.
+    pub fn keep_up(&self, dormant: OtherLimit<'_>, others: Vec<QuotaState>) {
+        if let Some(quota) = dormant.quota {
+            dormant.state.keep_up(self.now, others, quota);
+        }
+    }
+
     /// Reports to the limit that the handle leases from, and to the others, and leases the
     /// units for which all of them have room.
     pub fn exchange(

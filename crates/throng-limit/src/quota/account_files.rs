@@ -149,6 +149,11 @@ fn lock_others<'a>(
 }
 
 impl LockedOther<'_> {
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
     /// The limit of the file.
     pub fn limit(&mut self) -> OtherLimit<'_> {
         OtherLimit { state: &mut self.contents.state, quota: self.quota }

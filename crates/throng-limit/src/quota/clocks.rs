@@ -71,6 +71,18 @@ impl ClockReading {
         }
     }
 
+    /// The time since it was read, which a calendar that was set makes no longer; after a
+    /// restart of the machine, no more than the time since that.
+    pub fn age(&self, now: &ClockSnapshot) -> Duration {
+        let up = now.clock.up;
+        let age = if self.is_of_start(&now.clock) {
+            up.saturating_sub(self.up)
+        } else {
+            now.clock.wall.saturating_sub(self.wall).min(up)
+        };
+        Duration::from_micros(u64::try_from(age).unwrap_or(0))
+    }
+
     /// Whether both were read since the same start of the machine, as far as is known.
     pub fn is_of_start(&self, other: &ClockReading) -> bool {
         self.boot.is_some() && self.boot == other.boot

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::quota::account::quota_of;
-use crate::quota::file::{self, FileError, LimitFile};
+use crate::quota::file::{self, Contents, FileError, LimitFile};
 use crate::quota::leased::ScopeKey;
+use crate::quota::machine::read_clocks;
 use crate::quota::runs::RunRegistry;
 use crate::quota::state::QuotaState;
 use crate::quota::terms::Quota;
+use crate::time::now;
 
 /// Names of an account's directories, and what an earlier version has left of a limit.
 pub trait AccountNames: std::fmt::Debug + Send + Sync {
@@ -172,8 +174,13 @@ const LOOKED_AT: usize = 1_000;
 
 /// Removes files of limits that no run has used for long: each key of a scope has one.
 pub fn remove_unused(directory: &Path, runs: &RunRegistry) -> io::Result<()> {
+    let now = read_clocks(now());
     for account in fs::read_dir(directory)?.take(LOOKED_AT) {
-        let account = account?.path();
+        let account = account?;
+        if !account.file_type()?.is_dir() {
+            continue;
+        }
+        let account = account.path();
         for path in limit_paths(&account)? {
             let is_old = path.metadata()?.modified()?.elapsed().is_ok_and(|age| age > UNUSED);
             if !is_old {
@@ -181,17 +188,31 @@ pub fn remove_unused(directory: &Path, runs: &RunRegistry) -> io::Result<()> {
             }
             let Some(mut file) = LimitFile::open_existing(&path)? else { continue };
             let Some(locked) = file.lock()? else { continue };
-            let is_unused = locked.contents().is_some_and(|contents| {
-                let is_short = quota_of(&contents.limit).is_some_and(|it| !it.is_durable());
-                is_short && !contents.state.runs().any(|run| runs.is_alive(run))
+            let is_unused = locked.contents().is_some_and(|Contents { limit, state, .. }| {
+                let is_short = quota_of(limit).is_some_and(|it| !it.is_durable());
+                // The calendar may have been set since.
+                let is_old = state.age(&now) > UNUSED;
+                is_short && is_old && !state.runs().any(|run| runs.is_alive(run))
             });
-            if is_unused {
+            // A limit with a long period may still have to learn what it knows.
+            if is_unused && !has_durable(&account)? {
                 locked.remove()?;
             }
         }
         remove_if_empty(&account);
     }
     Ok(())
+}
+
+/// Whether an account has a limit with a long period.
+fn has_durable(account: &Path) -> io::Result<bool> {
+    for path in limit_paths(account)? {
+        let contents = file::read(&path)?;
+        if contents.is_some_and(|it| quota_of(&it.limit).is_some_and(|it| it.is_durable())) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes an account's directory that has no limit any more, unless a run is joining.

@@ -186,6 +186,11 @@ impl LockedFile<'_> {
         known.filter(|contents| !contents.removed)
     }
 
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.limit.path
+    }
+
     /// Removes the file, which is of no use any more.
     pub fn remove(mut self) -> io::Result<()> {
         self.put(Contents { removed: true, ..Contents::default() }, false)?;

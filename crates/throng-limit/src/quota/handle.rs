@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::limiter::OtherSearches;
 use crate::quota::account::Participant;
@@ -34,8 +34,14 @@ pub struct FileQuotaHandle {
     reports: bool,
     others_lease: bool,
     searches: OtherSearches,
+    /// When it next adds what was sent to limits with long periods that no run states.
+    keeps_up_at: Time,
     session: Arc<Session>,
 }
+
+/// Time after which a limit with a long period that no run states learns what was sent: less
+/// than that for which the other limits of an account remember it.
+const KEEP_UP: Duration = Duration::from_secs(240);
 
 impl FileQuotaHandle {
     /// A handle of the limit in this file. If another run holds a lock, it opens the file when
@@ -55,6 +61,7 @@ impl FileQuotaHandle {
             reports: false,
             others_lease: false,
             searches: OtherSearches::default(),
+            keeps_up_at: Time::ZERO,
             session: session.clone(),
             path,
         };
@@ -108,11 +115,30 @@ impl FileQuotaHandle {
         joins.join(&mut contents.state, &self.quota, states);
         session.meet(&self.quota.name, &contents.state);
         self.reports = session.open(&self.path, &self.quota.unit, &self.name);
+        let state = contents.state.clone();
         own.write(contents, self.quota.is_durable())?;
         // The directory changes, so that all other runs look for this one's limit before they
         // lease more units: until then this run holds the locks of their files.
         directory.set_modified(SystemTime::now())?;
-        drop(others);
+        keep_up(&joins, &state, others)?;
+        self.keeps_up_at = now.time.after(KEEP_UP);
+        Ok(true)
+    }
+
+    /// Adds what was sent to the limits with long periods that no run states. Gives whether it
+    /// could: another run may hold a lock.
+    fn keep_up(&mut self, now: Time) -> io::Result<bool> {
+        let (now, session) = (read_clocks(now), self.session.clone());
+        let is_alive = |run: &str| session.runs.is_alive(run);
+        let participant = Participant { run: &self.name, now: &now, is_alive: &is_alive };
+        let Some(files) = &mut self.files else { return Ok(true) };
+        let Some(LockedFiles { own, contents, others }) = lock_all(files, &self.quota)? else {
+            return Ok(false);
+        };
+        keep_up(&participant, &contents.unwrap_or_default().state, others)?;
+        drop(own);
+        files.forget_others();
+        self.keeps_up_at = now.time.after(KEEP_UP);
         Ok(true)
     }
 
@@ -122,6 +148,9 @@ impl FileQuotaHandle {
         }
         self.session.runs.check_registered()?;
         if self.files.is_none() && !self.open()? {
+            return Ok(LeaseReply::Busy);
+        }
+        if self.reports && now >= self.keeps_up_at && !self.keep_up(now)? {
             return Ok(LeaseReply::Busy);
         }
         let (now, session) = (read_clocks(now), self.session.clone());
@@ -166,16 +195,22 @@ impl FileQuotaHandle {
         let leaves = Participant { run: &self.name, now: &now, is_alive: &is_alive };
         let locked = match &mut self.files {
             // A limit that is new may have taken over what this run leases.
-            Some(files) if self.reports => lock_with_others(files, &session, &leaves, &self.quota)?,
+            Some(files) if self.reports => lock_all(files, &self.quota)?,
             Some(files) => files.lock()?,
             None => return Ok(true),
         };
         let Some(LockedFiles { own, contents, others }) = locked else { return Ok(false) };
-        for mut other in others {
+        let mut contents = contents.unwrap_or_default();
+        let is_told = |other: &LockedOther<'_>| {
+            let is_stated = leaves.is_stated_by_others(&other.contents.state);
+            is_stated && !session.is_open(other.path())
+        };
+        let (told, left): (Vec<_>, Vec<_>) = others.into_iter().partition(is_told);
+        for mut other in told {
             other.contents.state.end_run(&self.name);
             other.write(false)?;
         }
-        let mut contents = contents.unwrap_or_default();
+        keep_up(&leaves, &contents.state, left)?;
         contents.state.end_handle(&self.name);
         if contents.state.is_empty(&now) && !self.quota.is_durable() {
             own.remove()?;
@@ -221,6 +256,33 @@ fn lock_with_others<'a>(
         |it| it.unit == quota.unit && participant.is_stated_by_others(&it.state),
     )?;
     files.lock()
+}
+
+/// Locks the files of all limits of an account that count the same unit.
+fn lock_all<'a>(files: &'a mut AccountFiles, quota: &Quota) -> io::Result<Option<LockedFiles<'a>>> {
+    files.forget_others();
+    files.list(|_| false, |other| other.unit == quota.unit)?;
+    files.lock()
+}
+
+/// Adds what this limit of an account and the others know to those of them with long periods
+/// that no run states.
+fn keep_up(
+    participant: &Participant<'_>,
+    own: &QuotaState,
+    others: Vec<LockedOther<'_>>,
+) -> io::Result<()> {
+    let states: Vec<QuotaState> = others.iter().map(|it| it.contents.state.clone()).collect();
+    for (index, mut other) in others.into_iter().enumerate() {
+        if !participant.is_dormant(&other.limit()) {
+            continue;
+        }
+        let beside = states.iter().enumerate().filter(|(beside, _)| *beside != index);
+        let known = beside.map(|(_, state)| state).chain([own]).cloned().collect();
+        participant.keep_up(other.limit(), known);
+        other.write(true)?;
+    }
+    Ok(())
 }
 
 /// Locks an account's directory, which is created if it doesn't exist; none if another run

@@ -347,6 +347,11 @@ impl QuotaState {
         self.runs.is_empty() && self.arrivals.is_empty(now)
     }
 
+    /// The time since the state was written.
+    pub fn age(&self, now: &ClockSnapshot) -> Duration {
+        self.clock.age(now)
+    }
+
     /// The runs that are registered.
     pub fn runs(&self) -> impl Iterator<Item = &str> {
         self.runs.keys().map(String::as_str)
@@ -372,13 +377,38 @@ impl QuotaState {
         mut others: Vec<QuotaState>,
         quota: &Quota,
     ) {
+        let Some(newest) = self.take_over_arrivals(now, &mut others, quota) else { return };
+        for (name, lease) in newest.runs.iter().filter(|(name, _)| id_of(name) != id_of(run)) {
+            let known = self.runs.entry(name.clone()).or_default();
+            let (kept, until) = (known.kept.max(lease.kept), known.until.max(lease.until));
+            let known_of_other = Lease { learnt: None, search: None, ..lease.clone() };
+            *known = Lease { kept, until, reports_only: true, ..known_of_other };
+        }
+    }
+
+    /// Takes over what the other limits of the same account have counted, while no run states
+    /// this one. What their runs lease they count when it has arrived, or the run is dead.
+    pub fn keep_up(&mut self, now: &ClockSnapshot, mut others: Vec<QuotaState>, quota: &Quota) {
+        self.take_over_arrivals(now, &mut others, quota);
+        self.runs.retain(|_, lease| !lease.reports_only);
+        self.arrivals.expire(now, quota);
+    }
+
+    /// Takes over what other limits have counted. Gives the one that knows all since it was
+    /// first stated.
+    fn take_over_arrivals<'a>(
+        &mut self,
+        now: &ClockSnapshot,
+        others: &'a mut [QuotaState],
+        quota: &Quota,
+    ) -> Option<&'a QuotaState> {
         let since = self.clock.read_at(now);
         self.follow_clocks(now, quota);
         others.iter_mut().for_each(|other| other.follow_start(now, quota));
-        let Some(last) = others.iter().map(|other| other.clock.up).max() else { return };
+        let last = others.iter().map(|other| other.clock.up).max()?;
         let recent = last.saturating_sub(signed(micros(WRITTEN_TOGETHER)));
         let newest = others.iter().filter(|other| other.clock.up >= recent);
-        let Some(newest) = newest.max_by_key(|other| other.arrivals.units()) else { return };
+        let newest = newest.max_by_key(|other| other.arrivals.units())?;
         let from = newest.clock.read_at(now).saturating_sub(micros(PAST));
         let is_older = |time: u64| (since..from).contains(&time);
         let older = |other: &QuotaState| {
@@ -390,12 +420,7 @@ impl QuotaState {
             self.arrivals.count(time, signed(units));
         }
         self.arrivals.take_over_since(&newest.arrivals, from);
-        for (name, lease) in newest.runs.iter().filter(|(name, _)| id_of(name) != id_of(run)) {
-            let known = self.runs.entry(name.clone()).or_default();
-            let (kept, until) = (known.kept.max(lease.kept), known.until.max(lease.until));
-            let known_of_other = Lease { learnt: None, search: None, ..lease.clone() };
-            *known = Lease { kept, until, reports_only: true, ..known_of_other };
-        }
+        Some(newest)
     }
 
     /// Converts the times of a state that was written before the machine was started.

@@ -219,6 +219,45 @@ fn what_was_poured_into_a_bucket_and_is_reported_late_leaks_after_what_was_repor
 }
 
 #[test]
+fn a_limit_that_no_run_states_learns_what_runs_send_meanwhile() {
+    for rate in ["2000/1d", "100000/1d"] {
+        let (day, minute) = (quota(rate), quota("300/1m"));
+        let (mut dormant, mut stated) = (used(&day, 20), QuotaState::default());
+        dormant.end_handle("1");
+        let later = |seconds: u64| now(HOUR + seconds * 1_000, NOON + seconds * 1_000, "a");
+        for seconds in 1..=3 * 3_600 {
+            let then = later(seconds);
+            let arrived = [(then.time, i64::from(seconds % 10 == 0))];
+            let request = LeaseRequest { arrived: &arrived, kept: 1, ..LeaseRequest::default() };
+            exchange(&mut stated, &then, &minute, "2", &request);
+            if seconds % 240 == 0 {
+                dormant.keep_up(&then, vec![stated.clone()], &day);
+            }
+        }
+        let then = later(3 * 3_600);
+        let used = day.units() - left(dormant.clone(), &day, &then);
+        assert!((1_100..1_110).contains(&used), "{rate}: {used} of 20 and 1080");
+        // A day after the first of them the first are free again.
+        let then = later(25 * 3_600);
+        let used = day.units() - left(dormant, &day, &then);
+        assert!((720..740).contains(&used), "{rate}: {used} of 720");
+    }
+}
+
+#[test]
+fn the_age_of_a_state_does_not_follow_the_calendar() {
+    let state = used(&quota("22/5s"), 20);
+    let hours = |up: u64, wall: u64, boot: &str| {
+        state.age(&now(up * HOUR, NOON + wall * HOUR, boot)).as_secs_f64() / 3_600.0
+    };
+    assert_eq!(hours(3, 2, "a"), 2.0);
+    assert_eq!(hours(3, 1_000, "a"), 2.0, "set forward");
+    assert_eq!(hours(1, 2, "b"), 1.0, "restarted");
+    assert_eq!(hours(5, 2, "b"), 2.0, "restarted");
+    assert_eq!(hours(5, 0, "b"), 0.0, "set back");
+}
+
+#[test]
 fn a_server_s_reset_frees_earlier_arrivals() {
     let (reset, noon) = (quota("25/1h@reset"), now(HOUR, NOON, "a"));
     let mut state = used(&reset, 25);
