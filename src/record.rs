@@ -257,6 +257,8 @@ failure_kinds! {
     NotCsv = "not csv";
     /// The body of the answer is no document in XML.
     NotXml = "not xml";
+    /// The body of the answer is no page in HTML.
+    NotHtml = "not html";
     /// A jq program took too long or too much memory.
     JqTooLong = "jq too long";
     /// The answer has no list of items.

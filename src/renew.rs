@@ -269,6 +269,7 @@ fn is_of_extraction(kind: &FailureKind) -> bool {
             | FailureKind::NotSse
             | FailureKind::NotCsv
             | FailureKind::NotXml
+            | FailureKind::NotHtml
             | FailureKind::SeveralDocuments
     )
 }

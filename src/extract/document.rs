@@ -85,7 +85,7 @@ pub fn to_jq(value: Value) -> JqInput {
 /// its first bytes.
 ///
 /// # Errors
-/// A failure `not text`, `not json`, `several documents`, `not sse`, `not csv` or `not xml`.
+/// A failure `not text`, `not json`, `several documents`, `not sse`, `not csv`, `not xml` or `not html`.
 pub fn parse(body: &[u8], context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
     match context.kind {
         Some(AnswerKind::Bytes) => Ok(whole(BASE64_STANDARD.encode(body).into())),
@@ -98,6 +98,11 @@ fn of_kind(kind: AnswerKind, text: &str, context: &AnswerContext<'_>) -> Result<
     let is_empty = text.trim().is_empty();
     match kind {
         AnswerKind::Text | AnswerKind::Bytes => Ok(whole(text.into())),
+        AnswerKind::Html if text.trim_start().starts_with('<') => Ok(whole(text.into())),
+        AnswerKind::Html => Err(Failure::new(
+            FailureKind::NotHtml,
+            format!("the answer begins {:?}", excerpt(text, MAX_CHARS)),
+        )),
         AnswerKind::Json | AnswerKind::Ndjson | AnswerKind::Xml if is_empty => Ok(empty(kind)),
         AnswerKind::Json => one(text, documents(text)?),
         AnswerKind::Ndjson => Ok(list("documents", documents(text)?)),
@@ -143,6 +148,11 @@ fn guess(text: &str, context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
         Some(kind @ (AnswerKind::Sse | AnswerKind::Csv)) => of_kind(kind, text, context),
         _ if events::begin(text) => of_kind(AnswerKind::Sse, text, context),
         Some(AnswerKind::Json) => Err(failure),
+        _ if is_page(text) => {
+            let detail = format!("{}; css:SELECTOR takes values out of HTML", failure.detail);
+            let failure = Failure { detail, ..failure };
+            Ok(Parsed { value: text.into(), not_json: Some(failure), about: None })
+        }
         _ => Ok(Parsed { value: text.into(), not_json: Some(failure), about: None }),
     }
 }

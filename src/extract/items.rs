@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::AnswerContext;
+use super::css;
 use super::document::Document;
 use super::jq::{self, JqError, JqInput, Program};
 use super::paths::Path;
@@ -35,7 +36,8 @@ impl Items {
         let Some(code) = &settings.each else {
             return Ok(None);
         };
-        let program = Program::of_answer(code)
+        let of_selector = css::of_items(code);
+        let program = Program::of_answer(of_selector.as_deref().unwrap_or(code))
             .map_err(|why| Error::plan(format!("items.each (--each): {why}")))?;
         Ok(Some(Items { program, is_path: leads_to_a_list(code) }))
     }
@@ -64,7 +66,11 @@ impl Items {
         let texts = items.and_then(|items| items.iter().map(text).collect());
         let failed = texts.map_err(|error| missing_items("items.each", error));
         failed.map_err(|failure| match &answer.not_json {
-            Some(not_json) if failure.kind == FailureKind::MissingItems => not_json.clone(),
+            Some(not_json)
+                if failure.kind == FailureKind::MissingItems && !self.program.selects() =>
+            {
+                not_json.clone()
+            }
             _ => failure,
         })
     }

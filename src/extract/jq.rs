@@ -13,11 +13,14 @@ mod budget;
 mod compile;
 mod guard;
 mod reads;
+#[cfg_attr(not(feature = "html"), path = "jq/select/disabled.rs")]
+mod select;
 
 use budget::{Bounded, JqBudget, Running};
 use compile::compile;
 
 use super::context::{AnswerContext, VARIABLES};
+use super::css;
 use super::json::value as parsed;
 use crate::record::{Failure, FailureKind};
 
@@ -31,6 +34,8 @@ pub struct Program {
     variables: Vec<&'static str>,
     /// Whether its values may depend on its input.
     reads_input: bool,
+    /// Whether it selects from HTML.
+    selects: bool,
 }
 
 /// Why a program has no value.
@@ -67,7 +72,8 @@ impl Program {
 
     fn with(code: &str, known: &[&str], variables: Vec<&'static str>) -> Result<Program, String> {
         let filter = compile(code, known)?;
-        Ok(Program { filter, variables, reads_input: compile::reads_input(code) })
+        let (reads_input, selects) = (compile::reads_input(code), selects(code));
+        Ok(Program { filter, variables, reads_input, selects })
     }
 
     /// Compiles a program that reads the answer that a record keeps, and may use `$status` and
@@ -94,6 +100,11 @@ impl Program {
     /// Whether the values of the program may depend on its input.
     pub fn reads_input(&self) -> bool {
         self.reads_input
+    }
+
+    /// Whether it selects from a page in HTML.
+    pub fn selects(&self) -> bool {
+        self.selects
     }
 
     /// All values of the program in this context, in order.
@@ -144,6 +155,11 @@ impl Program {
             JqError::Failed(format!("{start} can't be written as JSON"))
         })
     }
+}
+
+/// Whether a program selects from HTML.
+fn selects(code: &str) -> bool {
+    css::selector(code).is_some() || code.contains("css(") || code.contains("html(")
 }
 
 impl JqError {

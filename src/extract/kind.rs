@@ -16,6 +16,8 @@ pub enum AnswerKind {
     Csv,
     /// A document in XML: an object of its elements.
     Xml,
+    /// A page in HTML: a text, of which selectors take values.
+    Html,
     /// A text.
     Text,
     /// Bytes that are no text: their base64.
@@ -24,12 +26,13 @@ pub enum AnswerKind {
 
 impl AnswerKind {
     /// All of them, in the order of the documentation.
-    pub const ALL: [AnswerKind; 7] = [
+    pub const ALL: [AnswerKind; 8] = [
         AnswerKind::Json,
         AnswerKind::Ndjson,
         AnswerKind::Sse,
         AnswerKind::Csv,
         AnswerKind::Xml,
+        AnswerKind::Html,
         AnswerKind::Text,
         AnswerKind::Bytes,
     ];
@@ -43,6 +46,7 @@ impl AnswerKind {
             AnswerKind::Sse => "sse",
             AnswerKind::Csv => "csv",
             AnswerKind::Xml => "xml",
+            AnswerKind::Html => "html",
             AnswerKind::Text => "text",
             AnswerKind::Bytes => "bytes",
         }

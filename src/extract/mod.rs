@@ -12,8 +12,11 @@ use document::{Parsed, parse, plain, to_jq};
 
 mod charset;
 mod context;
+mod css;
 mod document;
 mod events;
+#[cfg(feature = "html")]
+mod html;
 mod integers;
 mod items;
 mod jq;
@@ -267,6 +270,14 @@ impl Extractor {
         }
     }
 
+    /// Whether its programs are made for HTML.
+    fn selects(&self) -> bool {
+        match &self.method {
+            ExtractionMethod::Paths(_) => false,
+            ExtractionMethod::Jq(programs) => programs.iter().any(Program::selects),
+        }
+    }
+
     /// The value of each program. Most bodies are one JSON document, which is read as it is.
     fn find(&self, body: &[u8], context: &AnswerContext<'_>) -> Result<PathValues, Failure> {
         match &self.method {
@@ -286,7 +297,8 @@ impl Extractor {
         }
         let Parsed { value, not_json, about } = parse(body, context)?;
         let mut found = self.find_in(value, context)?;
-        if let Some(failure) = not_json.filter(|_| found.iter().all(is_nothing)) {
+        if let Some(failure) = not_json.filter(|_| !self.selects() && found.iter().all(is_nothing))
+        {
             return Err(failure);
         }
         if let Some(about) = about {

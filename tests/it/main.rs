@@ -45,6 +45,7 @@ mod handshakes;
 mod heads;
 mod hostile;
 mod hosts;
+mod html_answers;
 mod idle;
 mod idle_answers;
 mod inputs;

@@ -10,10 +10,10 @@ use crate::extract::AnswerKind;
 #[derive(Args)]
 #[command(next_help_heading = "Values")]
 pub struct ValueFlags {
-    /// A value of each answer, by jq; a NAME that ends in ? may be missing (repeat)
+    /// A value of each answer, by jq, or css:SELECTOR[@ATTRIBUTE] of HTML; a NAME that ends in ? may be missing (repeat)
     #[arg(short, long, value_name = "NAME=JQ", value_parser = assignment)]
     extract: Vec<Pair>,
-    /// What bodies are, where their type and first bytes don't say it: json, ndjson, sse, csv, xml, text, or bytes (as base64)
+    /// What bodies are, where their type and first bytes don't say it: json, ndjson, sse, csv, xml, html, text, or bytes (as base64)
     #[arg(long, value_name = "KIND", value_parser = answer_kind)]
     answer_format: Option<AnswerKind>,
     #[command(flatten)]

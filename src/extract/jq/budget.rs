@@ -17,6 +17,9 @@ use rustix::time::{ClockId, clock_gettime};
 const MAX_STEPS: u32 = if cfg!(test) { 500_000 } else { 20_000_000 };
 /// Maximum processor time of one run.
 const MAX_TIME: Duration = Duration::from_secs(5);
+/// Number of bytes of HTML that are read in the time of a step.
+#[cfg(feature = "html")]
+const BYTES_PER_STEP: usize = 8;
 /// Number of steps between two readings of the clock.
 const STEPS_PER_CLOCK: u32 = 1 << 12;
 /// Number of steps between two checks of a value's nesting. It is prime, so that a loop
@@ -104,6 +107,18 @@ impl JqBudget {
         };
         self.depth.set(depth);
         if depth > MAX_CALLS { Err(self.exceed(TOO_DEEP)) } else { Ok(()) }
+    }
+
+    /// Counts the steps of reading a text of this length.
+    #[cfg(feature = "html")]
+    pub fn read<'a>(&self, length: usize) -> Result<(), Exn<'a, Val>> {
+        let steps = u32::try_from(length / BYTES_PER_STEP).unwrap_or(u32::MAX);
+        let steps = self.steps.get().saturating_add(steps);
+        if steps > MAX_STEPS || processor_time().saturating_sub(self.started) > MAX_TIME {
+            return Err(self.exceed("it read HTML too often"));
+        }
+        self.steps.set(steps);
+        Ok(())
     }
 
     /// Counts one step, whose value is checked.

@@ -7,6 +7,8 @@ use jaq_core::{Compiler, Filter};
 use super::budget::{Bounded, functions};
 use super::guard::guarded_def;
 use super::reads::reads;
+use super::select;
+use crate::extract::css;
 
 /// The name by which the program is defined.
 const PROGRAM: &str = "throng_program";
@@ -47,7 +49,12 @@ fn is_excluded(name: &str) -> bool {
 ///
 /// # Errors
 /// Where it is wrong.
-pub fn compile<'a>(code: &'a str, variables: &[&'a str]) -> Result<Filter<Bounded>, String> {
+pub fn compile(code: &str, variables: &[&str]) -> Result<Filter<Bounded>, String> {
+    if let Some(selector) = css::selector(code) {
+        select::check(selector)?;
+    }
+    let of_selector = css::of_value(code);
+    let code = of_selector.as_deref().unwrap_or(code);
     let standard = jaq_core::defs()
         .chain(jaq_std::defs())
         .chain(jaq_json::defs())
@@ -62,7 +69,8 @@ pub fn compile<'a>(code: &'a str, variables: &[&'a str]) -> Result<Filter<Bounde
         .chain(jaq_std::funs())
         .chain(jaq_json::funs())
         .filter(|(name, ..)| !is_excluded(name))
-        .chain(functions());
+        .chain(functions())
+        .chain(select::functions());
     let arena = Arena::default();
     let call = File { code: PROGRAM, path: () };
     let modules = Loader::new(definitions)
@@ -111,6 +119,8 @@ fn undefined(code: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> String
     };
     if let Some((_, why)) = EXCLUDED.iter().find(|(excluded, _)| excluded == name) {
         format!("{code:?}: {name} is left out of jq here: {why}")
+    } else if ["css", "html"].contains(name) {
+        format!("{code:?}: this build reads no HTML: build with --features html")
     } else if *name == code.trim() && !name.starts_with('$') {
         format!("{code:?} is not a jq program: the value of a key is .{name}")
     } else {

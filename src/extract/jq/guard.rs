@@ -2,7 +2,7 @@
 //!
 //! The work between two steps is bounded by the length of the program and the size of the
 //! current value: loops are definitions that call themselves, and streams of values, which
-//! `.[]`, `..`, `,`, `range` and `fromjson` produce.
+//! `.[]`, `..`, `,`, `range`, `fromjson`, `css` and `html` produce.
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
@@ -138,7 +138,7 @@ fn in_pattern(pattern: Pattern<&str>) -> Pattern<&str> {
 
 fn call<'s>(name: &'s str, arguments: Vec<Code<'s>>) -> Code<'s> {
     match (name, arguments.len()) {
-        ("range", 3) => before_step(Term::Call(name, arguments)),
+        ("range", 3) | ("css" | "html", 1) => before_step(Term::Call(name, arguments)),
         ("fromjson", 0) => {
             let shallow = Term::Call("!shallow", Vec::new());
             before_step(pipe(shallow, Term::Call(name, arguments)))
