@@ -147,6 +147,8 @@ pub struct LimiterStats {
     pub margin: Option<Duration>,
     /// The fewest units that it allows, where those are not what the job says.
     pub learnt: Option<u64>,
+    /// The most units that the server has taken in within a period, by its last refusal.
+    pub taken_in: Option<u64>,
     /// The units that it allows now, if a server would name them.
     pub amount: Option<u64>,
     /// The period in which it allows them, if a server would name that, too.
@@ -221,6 +223,7 @@ impl LimiterStats {
             peak: self.peak.max(other.peak),
             margin: self.margin.max(other.margin),
             learnt: fewest(self.learnt, other.learnt),
+            taken_in: fewest(self.taken_in, other.taken_in),
             amount: fewest(self.amount, other.amount),
             period: self.period.or(other.period),
             named: fewest(self.named, other.named),

@@ -221,6 +221,9 @@ const ENOUGH: u64 = 64;
 
 /// The slow start after a pause: a few probes leave first, and then two more with each that
 /// the server accepts, so that the attempts that wait don't all leave at one instant.
+///
+/// Where the server is thought to take no more than a number, no more than the probes go beyond
+/// it, until the server has accepted more than that.
 #[derive(Debug, Default)]
 pub struct SlowStart {
     /// Number of this slow start: attempts of an earlier one prove nothing.
@@ -229,17 +232,30 @@ pub struct SlowStart {
     credits: Option<Credits>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Credits {
     left: u64,
     accepted: u64,
+    /// Attempts that have left.
+    taken: u64,
+    /// Attempts that are over.
+    finished: u64,
+    /// The number that the server is thought to take.
+    expected: Option<u64>,
 }
 
 impl SlowStart {
     /// Begins a slow start.
     pub fn begin(&mut self) {
         self.era += 1;
-        self.credits = Some(Credits { left: PROBES, accepted: 0 });
+        self.credits = Some(Credits { left: PROBES, ..Credits::default() });
+    }
+
+    /// The server is thought to take this number of attempts.
+    pub fn expect(&mut self, attempts: u64) {
+        if let Some(credits) = &mut self.credits {
+            credits.expected = Some(attempts);
+        }
     }
 
     /// Whether it is over, or never began.
@@ -250,13 +266,14 @@ impl SlowStart {
 
     /// Whether one more attempt has to wait for an answer.
     pub fn holds_back(&self) -> bool {
-        self.credits.as_ref().is_some_and(|c| c.left == 0)
+        self.credits.as_ref().is_some_and(|it| it.left == 0 || it.is_at_limit())
     }
 
     /// Takes an attempt. Gives the era that it belongs to.
     pub fn take(&mut self) -> u64 {
         if let Some(credits) = &mut self.credits {
             credits.left = credits.left.saturating_sub(1);
+            credits.taken += 1;
         }
         self.era
     }
@@ -268,7 +285,7 @@ impl SlowStart {
         };
         credits.accepted += 1;
         credits.left += 1;
-        if credits.accepted >= ENOUGH {
+        if credits.accepted >= ENOUGH && credits.is_limit_disproved() {
             self.credits = None;
         }
     }
@@ -277,7 +294,22 @@ impl SlowStart {
     pub fn finished(&mut self, era: u64) {
         if let Some(credits) = self.credits.as_mut().filter(|_| era == self.era) {
             credits.left += 1;
+            credits.finished += 1;
         }
+    }
+}
+
+impl Credits {
+    /// Whether the server has accepted more than it is thought to take.
+    fn is_limit_disproved(&self) -> bool {
+        self.expected.is_none_or(|expected| self.accepted > expected)
+    }
+
+    /// Whether another attempt would be more than the probes beyond that. Where none is in
+    /// flight, lost ones were counted among them.
+    fn is_at_limit(&self) -> bool {
+        let most = self.expected.map_or(u64::MAX, |expected| expected.saturating_add(PROBES));
+        self.taken >= most && self.taken > self.finished && !self.is_limit_disproved()
     }
 }
 
@@ -384,6 +416,43 @@ mod tests {
         }
         assert_eq!(bursts, [2, 4, 8, 16, 32, 64]);
         assert!(!slow_start.holds_back());
+    }
+
+    /// The attempts that leave at once, of which the server accepts some.
+    fn burst(slow_start: &mut SlowStart, accepted: usize) -> usize {
+        let mut burst = Vec::new();
+        while !slow_start.holds_back() && burst.len() < 500 {
+            burst.push(slow_start.take());
+        }
+        burst.iter().take(accepted).for_each(|era| slow_start.accepted(*era));
+        burst.iter().for_each(|era| slow_start.finished(*era));
+        burst.len()
+    }
+
+    #[test]
+    fn two_probes_go_beyond_what_the_server_is_thought_to_take() {
+        for expected in [20, 100] {
+            let mut slow_start = SlowStart::default();
+            slow_start.begin();
+            slow_start.expect(expected);
+            let (mut sent, mut bursts) = (0, Vec::new());
+            while sent < expected as usize + 2 {
+                bursts.push(burst(&mut slow_start, 500));
+                sent += bursts[bursts.len() - 1];
+            }
+            assert_eq!(sent, expected as usize + 2, "{bursts:?}");
+            // More than that were accepted.
+            assert!(burst(&mut slow_start, 500) > 20);
+        }
+    }
+
+    #[test]
+    fn lost_attempts_hold_nothing_back_for_long() {
+        let mut slow_start = SlowStart::default();
+        slow_start.begin();
+        slow_start.expect(3);
+        let bursts = [0, 1, 2, 1, 1, 1].map(|accepted| burst(&mut slow_start, accepted));
+        assert_eq!(bursts, [2, 2, 1, 1, 1, 6]);
     }
 
     #[test]

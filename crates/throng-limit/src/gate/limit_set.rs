@@ -142,6 +142,7 @@ impl LimitSet {
         if self.uncounted.refused {
             self.tell(now, cost, acquired, Event::Returned);
         }
+        self.innermost(cost, acquired.key).expect_no_more();
         refusals
     }
 
@@ -563,6 +564,15 @@ impl LimitGroup {
             self.slow_start.begin();
         }
         self.pause.refusals()
+    }
+
+    /// After a refusal, the slow start goes little beyond what the server took in before it: by
+    /// the limits on requests, of which an attempt costs one.
+    pub fn expect_no_more(&mut self) {
+        let of_requests = self.members.iter().filter(|member| member.unit == 0);
+        if let Some(least) = of_requests.filter_map(|member| member.kind.stats().taken_in).min() {
+            self.slow_start.expect(least);
+        }
     }
 
     /// The group pauses for the refusal of an attempt with other keys.

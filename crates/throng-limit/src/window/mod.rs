@@ -100,6 +100,8 @@ pub struct Window<S> {
     worst_case: Option<WorstCase>,
     controller: Controller,
     observed: ObservedRate,
+    /// The most units that the server has taken in within a period, by its last refusal.
+    taken_in: Option<u64>,
     /// Whether requests are spread where refusals call for it.
     may_spread: bool,
     /// Refusals that its own count cannot explain.
@@ -141,6 +143,7 @@ impl<S: WindowKind> Window<S> {
                 }
             },
             observed: ObservedRate::new(period),
+            taken_in: None,
             may_spread: false,
             unexplained: 0,
             gave_up_acked: false,
@@ -226,6 +229,7 @@ impl<S: WindowKind> Window<S> {
         }
         let less = if explained { 0 } else { self.controller.refused(now) };
         let takes = self.observed.refused(now, less);
+        self.taken_in = if explained { self.taken_in.map(|it| it.min(takes)) } else { Some(takes) };
         self.controller.limit_to(takes);
         self.slots.resize(self.controller.units());
     }
@@ -347,6 +351,7 @@ impl<S: WindowKind> Limiter for Window<S> {
             peak: certified.map_or(self.slots.peak(), WorstCase::peak),
             margin: (self.guard != Guard::Strict).then(|| self.controller.margin()),
             learnt: self.controller.learnt(),
+            taken_in: self.taken_in,
             amount: Some(self.controller.ceiling()),
             period: Some(self.period),
             named: self.controller.named(),
