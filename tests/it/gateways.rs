@@ -281,16 +281,24 @@ fn a_search_is_seldom_refused_and_finds_nine_tenths_of_a_gateways_limit() {
             start: nginx_with_burst,
             per_second: 20.0,
             way: JITTER,
-            least: 0.85,
+            least: 0.9,
         },
-        // Each request that is a millisecond early is refused, so jitter is lost from the pace.
         Unknown {
             name: "nginx without a burst",
             start: nginx_without_burst,
             per_second: 10.0,
             way: 0..=1,
-            least: 0.8,
+            least: 0.9,
         },
+        // Each request that is early is refused: jitter leaves 73 % at best.
+        Unknown {
+            name: "nginx without a burst, over a way that varies",
+            start: nginx_without_burst,
+            per_second: 10.0,
+            way: JITTER,
+            least: 0.58,
+        },
+        // Its counter refuses a twentieth less than its limit, and jitter costs as much again.
         Unknown {
             name: "HAProxy",
             start: || haproxy_in("1s"),
@@ -303,7 +311,7 @@ fn a_search_is_seldom_refused_and_finds_nine_tenths_of_a_gateways_limit() {
             start: || express_in("1000", "express-rate-limit", "draft-7"),
             per_second: 20.0,
             way: JITTER,
-            least: 0.85,
+            least: 0.9,
         },
     ];
     thread::scope(|threads| {
@@ -313,7 +321,10 @@ fn a_search_is_seldom_refused_and_finds_nine_tenths_of_a_gateways_limit() {
                 for seed in 1..=TRIES {
                     let (is_seldom, share, found) = gateway.search(seed);
                     tries.push((is_seldom, share, found));
-                    if is_seldom && share >= gateway.least && (0.7..=1.02).contains(&found) {
+                    if is_seldom
+                        && share >= gateway.least
+                        && (0.75 * gateway.least..=1.02).contains(&found)
+                    {
                         return;
                     }
                 }

@@ -291,6 +291,11 @@ impl PaceSearch {
         }
     }
 
+    /// The pace that is proven, if that is less than the one that was refused.
+    fn proven_below(&self, tried: f64) -> f64 {
+        self.proven.filter(|proven| *proven < tried * NEARLY).unwrap_or_default()
+    }
+
     fn prove_between(&mut self, from: Mark, to: Mark, windows: u32) {
         if to.time.since(from.time) >= self.window * windows {
             let pace = from.pace_until(to);
@@ -400,7 +405,8 @@ impl PaceSearch {
                         (came_back * back * back * back).sqrt().sqrt()
                     }
                     None if held_for_long => back,
-                    _ => taken_in_for(shorter),
+                    // It takes no less than it took for long.
+                    _ => taken_in_for(shorter).max(self.proven_below(tried)),
                 }
             }
         };
