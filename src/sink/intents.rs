@@ -2,26 +2,21 @@
 //! byte of a request that must not be sent twice.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
+use super::durable_log::{self, LogClosed, LogLines, LogThread};
 use super::resume::completed::CompletedRows;
 use super::writer::milliseconds_now;
 use crate::format::Format;
 use crate::format::entry::ReadRecord;
 use crate::fs::beside;
-use crate::fs::sync_directory;
 use crate::record::FailureKind;
 use crate::row::Row;
-use crate::threads;
 
 /// One line of the log.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,7 +38,7 @@ struct IntentLine {
 pub struct IntentLog {
     key: Option<String>,
     format: Format,
-    to_log: Sender<IntentEntry>,
+    lines: LogLines,
     /// When requests that are in doubt were sent, by their row.
     sent: Arc<HashMap<String, u64>>,
 }
@@ -51,27 +46,15 @@ pub struct IntentLog {
 /// The announcement that a row is about to be sent.
 pub struct Intent {
     intent: IntentLine,
-    to_log: Sender<IntentEntry>,
+    lines: LogLines,
     is_made: bool,
 }
 
 /// The thread that writes the log.
 pub struct IntentWriter {
-    path: PathBuf,
-    to_log: Sender<IntentEntry>,
+    thread: LogThread,
     sent: Arc<HashMap<String, u64>>,
-    thread: JoinHandle<io::Result<()>>,
 }
-
-/// A line, and the sender that waits for it to be on the disk.
-struct IntentEntry {
-    line: Vec<u8>,
-    waits: Option<oneshot::Sender<()>>,
-}
-
-/// The log can no longer be written: nothing may be sent any more.
-#[derive(Debug)]
-pub struct LogClosed;
 
 /// The rows that an earlier run may have done, and that are in none of `recorded`.
 pub(super) fn in_doubt(
@@ -80,7 +63,7 @@ pub(super) fn in_doubt(
     none: CompletedRows,
 ) -> io::Result<CompletedRows> {
     let mut in_doubt = none;
-    for intent in read(results)? {
+    for intent in durable_log::read::<IntentLine>(&path(results))? {
         let seen = intent.seen();
         if intent.void {
             in_doubt.remove(&seen);
@@ -91,25 +74,9 @@ pub(super) fn in_doubt(
     Ok(in_doubt)
 }
 
-/// All whole lines.
-fn read(results: &Path) -> io::Result<Vec<IntentLine>> {
-    let file = match File::open(path(results)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let lines = BufReader::new(file).split(b'\n').collect::<io::Result<Vec<_>>>()?;
-    // A torn line was never waited for: its request was not sent.
-    let whole = lines.iter().filter_map(|line| serde_json::from_slice(line).ok());
-    Ok(whole.collect())
-}
-
 /// Removes a log, if there is one.
 pub(super) fn remove(results: &Path) -> io::Result<()> {
-    match fs::remove_file(path(results)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    durable_log::remove(&path(results))
 }
 
 fn path(results: &Path) -> PathBuf {
@@ -131,13 +98,6 @@ impl IntentLine {
     fn id(&self) -> String {
         self.key.clone().unwrap_or_else(|| self.row.to_string())
     }
-
-    fn line(&self) -> Vec<u8> {
-        // A number and a text can always be written.
-        let mut line = serde_json::to_vec(self).unwrap_or_default();
-        line.push(b'\n');
-        line
-    }
 }
 
 impl IntentWriter {
@@ -149,30 +109,14 @@ impl IntentWriter {
     ) -> io::Result<IntentWriter> {
         let path = path(results);
         let (mut old, mut sent) = (Vec::new(), HashMap::new());
-        for intent in read(results)? {
+        for intent in durable_log::read::<IntentLine>(&path)? {
             if !intent.void && in_doubt.has_seen(&intent.seen()) {
-                old.extend(intent.line());
+                old.extend(durable_log::line(&intent));
                 sent.entry(intent.id()).or_insert(intent.at);
             }
         }
-        let new = beside(&path, ".new");
-        fs::write(&new, old)?;
-        File::open(&new)?.sync_data()?;
-        fs::rename(&new, &path)?;
-        sync_directory(&path)?;
-        let file = OpenOptions::new().append(true).open(&path)?;
-        let (to_log, entries) = async_channel::unbounded();
-        let thread = threads::spawn(move || {
-            let written = write(file, &entries);
-            if let Err(error) = &written {
-                // Senders that wait get an error.
-                entries.close();
-                while entries.try_recv().is_ok() {}
-                failed(io::Error::new(error.kind(), error.to_string()));
-            }
-            written
-        })?;
-        Ok(IntentWriter { path, to_log, sent: Arc::new(sent), thread })
+        let thread = LogThread::start(path, &old, failed)?;
+        Ok(IntentWriter { thread, sent: Arc::new(sent) })
     }
 
     /// A handle for workers, who know rows by this field.
@@ -181,7 +125,7 @@ impl IntentWriter {
         IntentLog {
             key: key.map(str::to_owned),
             format,
-            to_log: self.to_log.clone(),
+            lines: self.thread.lines(),
             sent: self.sent.clone(),
         }
     }
@@ -191,10 +135,7 @@ impl IntentWriter {
     /// # Errors
     /// What the system says.
     pub fn end(self, all_done: bool) -> io::Result<()> {
-        drop(self.to_log);
-        let died = |_| Err(io::Error::other("its thread panicked"));
-        let written = self.thread.join().unwrap_or_else(died);
-        if all_done { written.and(fs::remove_file(self.path)) } else { written }
+        self.thread.end(!all_done)
     }
 }
 
@@ -208,7 +149,7 @@ impl IntentLog {
         let sent = (!self.sent.is_empty()).then(|| self.sent.get(&intent.id()));
         let sent = sent.flatten().copied();
         intent.at = sent.unwrap_or(0);
-        Intent { intent, to_log: self.to_log.clone(), is_made: sent.is_some() }
+        Intent { intent, lines: self.lines.clone(), is_made: sent.is_some() }
     }
 }
 
@@ -223,9 +164,7 @@ impl Intent {
             return Ok(());
         }
         self.intent.at = milliseconds_now();
-        let (done, is_done) = oneshot::channel();
-        self.send(Some(done))?;
-        is_done.await.map_err(|_| LogClosed)?;
+        self.lines.write(durable_log::line(&self.intent)).await?;
         self.is_made = true;
         Ok(())
     }
@@ -242,42 +181,17 @@ impl Intent {
         if std::mem::take(&mut self.is_made) {
             self.intent.void = true;
             // A log that failed has stopped the run; the row stays in doubt.
-            let _ = self.send(None);
+            let _ = self.lines.add(durable_log::line(&self.intent));
             self.intent.void = false;
         }
     }
-
-    fn send(&self, waits: Option<oneshot::Sender<()>>) -> Result<(), LogClosed> {
-        let entry = IntentEntry { line: self.intent.line(), waits };
-        self.to_log.try_send(entry).map_err(|_| LogClosed)
-    }
-}
-
-/// Writes what has come in together, syncs it if anyone waits, and tells them.
-fn write(mut file: File, entries: &Receiver<IntentEntry>) -> io::Result<()> {
-    while let Ok(first) = entries.recv_blocking() {
-        let mut lines = first.line;
-        let mut waiting = Vec::from_iter(first.waits);
-        while let Ok(more) = entries.try_recv() {
-            lines.extend(more.line);
-            waiting.extend(more.waits);
-        }
-        file.write_all(&lines)?;
-        if !waiting.is_empty() {
-            file.sync_data()?;
-        }
-        for waits in waiting {
-            // One that does not wait any more was let go with its run.
-            let _ = waits.send(());
-        }
-    }
-    file.sync_data()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
+    use std::fs::OpenOptions;
+    use std::io::Write;
 
     fn row(number: u64) -> Row {
         Row { number, ..Row::default() }
@@ -321,22 +235,5 @@ mod tests {
         assert_eq!(left.len(), 2, "without records both are in doubt");
         start(&results).end(true).unwrap();
         assert!(!path(&results).exists());
-    }
-
-    #[tokio::test]
-    async fn a_log_that_cannot_be_written_lets_nothing_be_sent() {
-        let (to_log, entries) = async_channel::unbounded();
-        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
-        let (told, heard) = mpsc::channel();
-        std::thread::spawn(move || {
-            let error = write(full, &entries).unwrap_err();
-            entries.close();
-            told.send(error.kind()).unwrap();
-        });
-        let intents =
-            IntentLog { key: None, format: "jsonl".parse().unwrap(), to_log, sent: Arc::default() };
-        assert!(intents.of(&row(1)).make().await.is_err());
-        assert_eq!(heard.recv().unwrap(), io::ErrorKind::StorageFull);
-        assert!(intents.of(&row(2)).make().await.is_err());
     }
 }

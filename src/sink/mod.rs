@@ -12,11 +12,13 @@
 //!   directory of Parquet files
 //! - `intents`: requests that were sent and may have been done, for those that must not
 //!   be sent twice
+//! - `durable_log`: lines that are on the disk before work goes on
 //! - `page_log`: the pages at which unfinished lists can go on; `later_rows`: the rows that
 //!   failed in a later stage
 //! - `sidecar`: the small file beside the results: their identity, their lock, and the
 //!   use of the limits
 
+mod durable_log;
 mod intents;
 mod journal;
 mod later_rows;
@@ -37,7 +39,8 @@ mod crashes;
 pub(crate) mod samples;
 
 pub use crate::format::{Columns, KeepBody, RESERVED};
-pub use intents::{Intent, IntentLog, IntentWriter, LogClosed};
+pub use durable_log::LogClosed;
+pub use intents::{Intent, IntentLog, IntentWriter};
 pub use journal::SinkError;
 pub use later_rows::{LaterRow, LaterRows};
 pub use output::{DiskRoom, Output};
