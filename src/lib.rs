@@ -100,6 +100,7 @@ mod judge;
 mod quota_store;
 pub use throng_limit as limit;
 mod pages;
+mod poll;
 mod render;
 mod save;
 mod send;

@@ -273,6 +273,14 @@ failure_kinds! {
     MissingNextPage = "missing next page";
     /// The file of the row's answer is there already.
     FileExists = "file exists";
+    /// The job that the request submitted has failed.
+    JobFailed = "job failed";
+    /// The job that the request submitted was not done in time.
+    PollTimeout = "poll timeout";
+    /// The answer to a poll does not tell whether the job is done.
+    MissingJobStatus = "missing job status";
+    /// The answer to a submission does not tell what is to be polled.
+    NothingToPoll = "nothing to poll";
     /// The server has nothing for the row, by a rule of the job: the row is done, and no failure.
     Missing = "missing";
     /// The list of pages ended before this answer, by a rule of the job. No record has it.

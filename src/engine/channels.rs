@@ -127,7 +127,7 @@ impl StageExit {
             records,
             next: next.map(|to| NextStage { names: names(&plan.stages[stage_index]), to }),
             secrets: plan.secrets_of_records().cloned(),
-            earlier: plan.stages[..stage_index].iter().flat_map(names).collect(),
+            earlier: earlier_names(&plan.stages[..=stage_index]),
         }
     }
 
@@ -171,6 +171,14 @@ impl StageExit {
             self.records.put(ended_early(record)).await
         }
     }
+}
+
+/// The names of the values that these stages have put into a row before the values of the last
+/// one.
+fn earlier_names(stages: &[Stage]) -> Vec<String> {
+    let last = stages.last().map(|stage| stage.extractor.names()).unwrap_or_default();
+    let names = stages.iter().flat_map(Stage::names);
+    names.filter(|name| !last.contains(name)).collect()
 }
 
 impl NextStage {
@@ -268,6 +276,11 @@ impl Inbox {
     /// The next row, if it is here already.
     pub fn take(&self) -> Option<Row> {
         self.taken.borrow_mut().pop_front()
+    }
+
+    /// The next row, if it need not be waited for.
+    pub fn try_next(&self) -> Option<Row> {
+        self.take().or_else(|| self.stage.rows.try_recv().ok())
     }
 
     /// The next row; none after the last.

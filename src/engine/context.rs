@@ -3,6 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -46,6 +47,8 @@ pub struct RunContext {
     pub sharing: OnceLock<RunSharing>,
     /// Set when the run begins, if its lists can go on after it.
     pub page_log: OnceLock<PageLog>,
+    /// Whether jobs wait in the log for a later run.
+    pub leaves_jobs: AtomicBool,
 }
 
 /// Whether the run shares its limits with the other runs of the account.
@@ -92,7 +95,18 @@ impl RunContext {
             world,
             sharing: OnceLock::new(),
             page_log: OnceLock::new(),
+            leaves_jobs: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that jobs wait in the log for a later run.
+    pub fn leave_jobs(&self) {
+        self.leaves_jobs.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a later run goes on with what this one has done, even without a record.
+    pub fn leaves_jobs(&self) -> bool {
+        self.leaves_jobs.load(Ordering::Relaxed) || self.plan.output.has_jobs()
     }
 
     /// The calendar's time now, by the limiters' clock.

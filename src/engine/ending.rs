@@ -159,6 +159,8 @@ fn what_to_do(kind: &FailureKind) -> String {
             return format!("check the path extract.{name} (--extract)");
         }
         FailureKind::MissingItems => "check items.each (--each)",
+        FailureKind::MissingJobStatus => "check poll.until and poll.failed",
+        FailureKind::NothingToPoll => "check poll.url",
         FailureKind::NotJson | FailureKind::NotText => {
             "check whether the answer is a page for people, such as one to log in"
         }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use self::channels::RunChannels;
 use self::context::{RealWorld, RunContext, RunSharing};
 use self::reader::LaterInput;
+use self::row::RowLogs;
 use self::worker::Worker;
 use crate::auth::Tokens;
 use crate::error::Error;
@@ -22,7 +23,7 @@ use crate::quota_store;
 use crate::record::Record;
 use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
-use crate::sink::{Identity, IntentWriter, LaterRows};
+use crate::sink::{Identity, IntentWriter, LaterRows, PollLogWriter};
 use crate::source::Rows;
 use crate::tally::{Counts, Tally};
 
@@ -32,6 +33,7 @@ pub(crate) mod context;
 mod ending;
 mod outages;
 mod panics;
+mod poll_queue;
 mod reader;
 mod room;
 pub(crate) mod row;
@@ -154,9 +156,9 @@ impl Run {
         let writer = plan.output.create(&plan.columns, &identity)?;
         let prepared = summary::tally_earlier(&self.context).and_then(|it| {
             let later = self.start_page_log()?;
-            Ok((it, later, self.intents()?))
+            Ok((it, later, self.intents()?, self.poll_log()?))
         });
-        let (earlier, later, intents) = match prepared {
+        let (earlier, later, intents, polls) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 writer::give_up(writer)?;
@@ -172,9 +174,12 @@ impl Run {
         let workers: Vec<JoinHandle<Duration>> = (0..plan.workers.count)
             .filter_map(|index| {
                 let (context, stages) = (self.context.clone(), stages.clone());
-                let intents = intents.as_ref().map(|log| plan.output.handle(log));
+                let logs = RowLogs {
+                    intents: intents.as_ref().map(|log| plan.output.handle(log)),
+                    polls: polls.as_ref().map(|log| plan.output.poll_handle(log)),
+                };
                 let to_writer = to_writer.clone();
-                Worker { index, context, stages, to_writer, intents }.start()
+                Worker { index, context, stages, to_writer, logs }.start()
             })
             .collect();
         drop((stages, to_writer));
@@ -183,6 +188,7 @@ impl Run {
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
         self.metrics().all_ended();
         self.end_intents(intents);
+        self.end_poll_log(polls);
         self.end_page_log();
         self.context.limiters.iter().for_each(RateLimiter::close);
         let took = self.metrics().elapsed();
@@ -223,6 +229,26 @@ impl Run {
         let shutdown = self.context.shutdown.clone();
         let failed = move |error: Error| shutdown.request(ShutdownReason::Error(error.to_string()));
         self.plan().output.intents(failed)
+    }
+
+    /// The log of jobs, if the plan submits any.
+    fn poll_log(&self) -> Result<Option<PollLogWriter>, Error> {
+        if self.plan().stages.iter().all(|stage| stage.poll.is_none()) {
+            return Ok(None);
+        }
+        let shutdown = self.context.shutdown.clone();
+        let failed = move |error: Error| shutdown.request(ShutdownReason::Error(error.to_string()));
+        self.plan().output.poll_log(failed)
+    }
+
+    fn end_poll_log(&self, polls: Option<PollLogWriter>) {
+        let all_done = !self.context.shutdown.is_requested();
+        let ended = polls.map_or(Ok(()), |log| log.end(all_done));
+        if let Err(error) = ended {
+            self.context.shutdown.request(ShutdownReason::Error(format!(
+                "the log of jobs cannot be written: {error}"
+            )));
+        }
     }
 
     /// Starts the log of pages, if the plan has lists of items or several stages. Gives the rows
@@ -330,7 +356,7 @@ pub(crate) async fn run_in_one_thread(
     for index in 0..context.plan.workers.count {
         let (run, context) = (context.clone(), context.clone());
         let (stages, to_writer) = (stages.clone(), to_writer.clone());
-        let worker = Worker { index, context, stages, to_writer, intents: None };
+        let worker = Worker { index, context, stages, to_writer, logs: RowLogs::default() };
         tasks.spawn_local(async move {
             worker.work().await;
             run.metrics.end(index);

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::engine::context::RunContext;
 use crate::engine::ending;
+use crate::engine::poll_queue::PollQueue;
 use crate::extract::{self, AnswerContext};
 use crate::format::KeepBody;
 use crate::judge::{Decision, Tries, Verdict, delivery};
@@ -27,7 +28,7 @@ use crate::record::{Failure, FailureKind, Record};
 use crate::row::Row;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, Delivery, Origin};
-use crate::sink::IntentLog;
+use crate::sink::{IntentLog, PollLog};
 
 mod attempt;
 mod batch;
@@ -36,6 +37,7 @@ mod feedback;
 mod outage;
 mod page_records;
 mod pages;
+mod polls;
 mod saved;
 mod stand_in;
 #[cfg(feature = "cli")]
@@ -43,6 +45,7 @@ mod try_once;
 
 use attempt::{AttemptError, AttemptOutcome, AttemptTerms, AttemptTrace, Purpose};
 pub use attempt::{Cancelled, RequestExecutor};
+pub use polls::PolledJob;
 pub use stand_in::StandIn;
 #[cfg(feature = "cli")]
 pub use try_once::Attempted;
@@ -54,6 +57,17 @@ pub struct RowExecutor {
     slots: Semaphore,
     /// Maximum number of rows of a batch, as far as the server has shown.
     max_batch: Cell<usize>,
+    /// The rows whose jobs are not done.
+    polls: PollQueue<PolledJob>,
+}
+
+/// The logs that an output file has beside it, for the rows that need them.
+#[derive(Clone, Default)]
+pub struct RowLogs {
+    /// Of requests that must not be sent twice.
+    pub intents: Option<IntentLog>,
+    /// Of jobs that were submitted.
+    pub polls: Option<PollLog>,
 }
 
 impl RowExecutor {
@@ -62,12 +76,15 @@ impl RowExecutor {
         worker: usize,
         stage_index: usize,
         context: Arc<RunContext>,
-        intents: Option<IntentLog>,
+        logs: RowLogs,
     ) -> RowExecutor {
+        let stage = &context.plan.stages[stage_index];
+        let max_polled = stage.poll.as_ref().map_or(0, |poll| poll.max_waiting);
         RowExecutor {
-            slots: Semaphore::new(context.plan.stages[stage_index].in_flight),
+            slots: Semaphore::new(stage.in_flight),
+            polls: PollQueue::new(max_polled.div_ceil(context.plan.workers.count)),
             max_batch: Cell::new(usize::MAX),
-            requests: RequestExecutor::new(worker, stage_index, context, intents),
+            requests: RequestExecutor::new(worker, stage_index, context, logs),
         }
     }
 
@@ -113,7 +130,10 @@ impl RowExecutor {
             jars.equip(&mut row.jar);
         }
         if self.stage().has_parts() {
-            return Box::pin(self.run_pages(row, emit)).await;
+            return match &self.stage().poll {
+                Some(poll) => Box::pin(self.submit(poll, row, emit)).await,
+                None => Box::pin(self.run_pages(row, emit)).await,
+            };
         }
         if self.stage().save.is_some() {
             return Box::pin(self.run_saved(row, emit)).await;
@@ -268,7 +288,7 @@ impl RequestExecutor {
     ) -> Result<Result<Answer, Failure>, Cancelled> {
         trace.said = None;
         let tries = Tries::of(request.method());
-        let intents = self.intents.as_ref();
+        let intents = self.logs.intents.as_ref();
         if let Some(intents) = intents.filter(|_| self.stage().judge.needs_intent(tries)) {
             trace.intents = rows.iter().map(|row| intents.of(row)).collect();
         }

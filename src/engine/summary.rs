@@ -313,7 +313,7 @@ fn brake(context: &RunContext, uniform: &UniformFailure) -> BrakeReport {
 
 fn ending(context: &RunContext, tally: &Tally) -> RunEnding {
     let output = &context.plan.output;
-    let has_records = tally.counts().rows > 0 || !output.done().is_empty();
+    let has_records = tally.counts().rows > 0 || !output.done().is_empty() || context.leaves_jobs();
     let path = output.path().filter(|_| has_records);
     let stopped = context.shutdown.reason().map(|reason| match reason {
         ShutdownReason::Interrupted(_) => "interrupted".to_owned(),

@@ -16,13 +16,13 @@ use super::channels::{Inbox, Outbox, OutboxBatch, StageChannels, StageExit};
 use super::context::RunContext;
 use super::ending;
 use super::panics::{all, caught};
-use super::row::{Cancelled, RowExecutor, StandIn};
+use super::poll_queue::NextTask;
+use super::row::{Cancelled, PolledJob, RowExecutor, RowLogs, StandIn};
 use crate::metrics::WaitReason;
 use crate::plan::Stage;
 use crate::record::Record;
 use crate::row::Row;
 use crate::shutdown::{Shutdown, ShutdownReason};
-use crate::sink::IntentLog;
 use crate::threads;
 
 /// A worker that is about to begin.
@@ -31,7 +31,15 @@ pub struct Worker {
     pub context: Arc<RunContext>,
     pub stages: Vec<StageChannels>,
     pub to_writer: Sender<OutboxBatch>,
-    pub intents: Option<IntentLog>,
+    pub logs: RowLogs,
+}
+
+/// What a task does next.
+enum Work {
+    /// Takes the rows of one request to their records.
+    Rows(Vec<Row>),
+    /// Polls a job.
+    Poll(Box<PolledJob>),
 }
 
 impl Worker {
@@ -79,11 +87,11 @@ impl Worker {
 
     /// Takes the rows of all stages to their records.
     pub async fn work(self) {
-        let Worker { index, context, stages, to_writer, intents } = self;
+        let Worker { index, context, stages, to_writer, logs } = self;
         let outbox = Outbox::new(&context.plan, to_writer);
         let mut tasks = JoinSet::new();
         for (stage_index, stage) in stages.into_iter().enumerate() {
-            let executor = RowExecutor::new(index, stage_index, context.clone(), intents.clone());
+            let executor = RowExecutor::new(index, stage_index, context.clone(), logs.clone());
             let next = stage.next.clone();
             let exit = StageExit::new(&context.plan, stage_index, next, outbox.clone());
             let Stage { chunk, in_flight, .. } = context.plan.stages[stage_index];
@@ -124,6 +132,7 @@ async fn run_stage(
         tasks.spawn_local(run_rows(executor.clone(), inbox.clone(), exit.clone()));
     }
     all(&mut tasks, &shutdown).await;
+    executor.leave_jobs(&async |record| put(&executor, &exit, record).await).await;
 }
 
 /// Takes one row after the other to its record, on trial as long as the stage is.
@@ -131,7 +140,19 @@ async fn run_rows(executor: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<StageExi
     if Box::pin(run_trial(&executor, &inbox, &exit)).await.is_err() {
         return;
     }
-    let put = async |record| hand_over(&executor, &exit, exit.without_secrets(record)).await;
+    let put = async |record| put(&executor, &exit, record).await;
+    if executor.submits() {
+        while let Ok(task) = executor.next_task(&inbox).await {
+            let done = match task {
+                NextTask::Submit(row) => executor.row(row, &put).await,
+                NextTask::Poll(job) => executor.poll(job, &put).await,
+            };
+            if done.is_err() {
+                return;
+            }
+        }
+        return;
+    }
     if let Some(batch) = executor.batch() {
         while let Ok(Some(rows)) = executor.requests.unless_stopped(inbox.batch()).await {
             if executor.rows(batch, rows, &put).await.is_err() {
@@ -156,31 +177,55 @@ async fn run_trial(
 ) -> Result<(), Cancelled> {
     let (context, stage_index) = executor.place();
     while !context.brake.is_open(stage_index) {
-        let rows = match executor.batch() {
-            Some(_) => {
-                let rows = executor.requests.unless_stopped(inbox.batch()).await?;
-                rows.ok_or(Cancelled)?
-            }
-            None => vec![next_row(executor, inbox).await?],
-        };
-        run_on_trial(executor, exit, rows).await?;
+        let work = next_work(executor, inbox).await?;
+        run_on_trial(executor, exit, work).await?;
     }
     Ok(())
 }
 
-/// Takes the rows of a request to their records, as soon as the stage's trial allows it.
+/// The next request to be made, unless there is none or the run is to end.
+async fn next_work(executor: &RowExecutor, inbox: &Inbox) -> Result<Work, Cancelled> {
+    if executor.submits() {
+        return Ok(match executor.next_task(inbox).await? {
+            NextTask::Submit(row) => Work::Rows(vec![row]),
+            NextTask::Poll(job) => Work::Poll(job),
+        });
+    }
+    Ok(Work::Rows(match executor.batch() {
+        Some(_) => {
+            let rows = executor.requests.unless_stopped(inbox.batch()).await?;
+            rows.ok_or(Cancelled)?
+        }
+        None => vec![next_row(executor, inbox).await?],
+    }))
+}
+
+/// Makes a request and takes its rows to their records, as soon as the stage's trial allows it.
 async fn run_on_trial(
     executor: &Rc<RowExecutor>,
     exit: &StageExit,
-    rows: Vec<Row>,
+    work: Work,
 ) -> Result<(), Cancelled> {
     let (context, stage_index) = executor.place();
+    // The rows of jobs that are polled have begun before.
+    let new_rows = match &work {
+        Work::Rows(rows) => rows.len(),
+        Work::Poll(_) => 0,
+    };
     let stop = |uniform: &UniformFailure| {
         let why = ending::uniform_failure(context, uniform);
         context.shutdown.request(ShutdownReason::Error(why));
     };
-    let begin = context.brake.begin(stage_index, rows.len(), &stop);
-    let trial = executor.requests.unless_stopped(begin).await?;
+    let begin = context.brake.begin(stage_index, new_rows, &stop);
+    let trial = match executor.requests.unless_stopped(begin).await {
+        Ok(trial) => trial,
+        Err(cancelled) => {
+            if let Work::Poll(job) = work {
+                executor.put_back(job);
+            }
+            return Err(cancelled);
+        }
+    };
     let put = async |record| {
         let record = exit.without_secrets(record);
         if let Some(trial) = &trial {
@@ -188,7 +233,10 @@ async fn run_on_trial(
         }
         hand_over(executor, exit, record).await;
     };
-    executor.any_rows(rows, &put).await
+    match work {
+        Work::Rows(rows) => executor.any_rows(rows, &put).await,
+        Work::Poll(job) => executor.poll(job, &put).await,
+    }
 }
 
 /// Maximum time for which a stand-in waits for a row.
@@ -206,7 +254,7 @@ async fn run_stand_in(executor: &Rc<RowExecutor>, inbox: &Inbox, exit: &StageExi
         let Ok(row) = row else {
             return;
         };
-        if run_on_trial(executor, exit, vec![row]).await.is_err() {
+        if run_on_trial(executor, exit, Work::Rows(vec![row])).await.is_err() {
             return;
         }
     }
@@ -222,6 +270,11 @@ async fn next_row(executor: &RowExecutor, inbox: &Inbox) -> Result<Row, Cancelle
             executor.requests.unless_stopped(inbox.next()).await?.ok_or(Cancelled)
         }
     }
+}
+
+/// Hands a record over without its secrets.
+async fn put(executor: &RowExecutor, exit: &StageExit, record: Record) {
+    hand_over(executor, exit, exit.without_secrets(record)).await;
 }
 
 /// Hands a record over, and waits if there is no room for it.

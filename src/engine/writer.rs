@@ -47,7 +47,7 @@ pub fn write(
     }
     let finished = match tally.counts().rows {
         // A run that could not begin leaves nothing behind.
-        0 if context.shutdown.is_requested() => writer.remove_if_empty(),
+        0 if context.shutdown.is_requested() && !context.leaves_jobs() => writer.remove_if_empty(),
         _ if context.shutdown.is_requested() => writer.finish(),
         _ => finish(&mut writer, tally.counts(), progress.expected(&context.plan), earlier),
     };

@@ -411,7 +411,8 @@ fn compile(name: &str, code: Option<&str>) -> Result<Option<Extractor>, String> 
 }
 
 /// The pause that `Retry-After` asks for, in full.
-fn retry_after(headers: HeardHeaders<'_>, now: SystemTime) -> Option<Duration> {
+#[must_use]
+pub fn retry_after(headers: HeardHeaders<'_>, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER.as_str())?.to_str().ok()?;
     parse_pause(text, headers, now)
 }

@@ -98,6 +98,8 @@ pub enum WaitReason {
     Limit,
     /// A row waits for its answer or its connection.
     Server,
+    /// A row waits for its job, which is polled.
+    Jobs,
     /// A row has failed and waits for its next attempt.
     Backoff,
     /// A record waits for the writer.
@@ -109,15 +111,15 @@ pub enum WaitReason {
 }
 
 /// Time by reason, in the order of [`WaitReason::ALL`].
-pub type TimeByReason = [Duration; 8];
+pub type TimeByReason = [Duration; 9];
 
 /// One worker's time by reason. Only its own thread writes to it until it has ended.
 #[derive(Debug, Default)]
 struct WorkerTime {
     /// Number of rows by reason.
-    rows: [AtomicU32; 8],
+    rows: [AtomicU32; 9],
     /// Nanoseconds by reason, up to `since`.
-    spent: [AtomicU64; 8],
+    spent: [AtomicU64; 9],
     /// The reason now.
     now: AtomicU32,
     /// Nanoseconds at which the reason began.
@@ -359,11 +361,12 @@ impl Counter {
 
 impl WaitReason {
     /// All reasons in their order.
-    pub const ALL: [WaitReason; 8] = [
+    pub const ALL: [WaitReason; 9] = [
         WaitReason::Work,
         WaitReason::Outage,
         WaitReason::Limit,
         WaitReason::Server,
+        WaitReason::Jobs,
         WaitReason::Backoff,
         WaitReason::Output,
         WaitReason::Input,
@@ -471,7 +474,7 @@ mod tests {
         let _record = worker.row_waits(WaitReason::Output);
         worker.idle(ms(140));
         let spent = worker.spent(ms(150)).map(|time| time.as_millis());
-        assert_eq!(spent, [10 + 1 + 1 + 1, 0, 100, 20, 2, 10, 5, 0]);
+        assert_eq!(spent, [10 + 1 + 1 + 1, 0, 100, 20, 0, 2, 10, 5, 0]);
         assert_eq!(spent.iter().sum::<u128>(), 150);
     }
 

@@ -68,6 +68,7 @@ impl TimeBreakdown {
                 ..share("outage", sum(WaitReason::Outage))
             },
             share("server", sum(WaitReason::Server)),
+            share("jobs", sum(WaitReason::Jobs)),
             share("retries", sum(WaitReason::Backoff)),
             share("output", sum(WaitReason::Output)),
             share("input", sum(WaitReason::Input)),
@@ -93,7 +94,7 @@ impl TimeBreakdown {
 /// A part of the time of all workers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TimeShare {
-    /// The reason: `limit`, `linger`, `pause`, `outage`, `server`, `retries`, `input`, `output`,
+    /// The reason: `limit`, `linger`, `pause`, `outage`, `server`, `jobs`, `retries`, `input`, `output`,
     /// `idle` or `work`.
     pub cause: &'static str,
     /// The name of the limit, or of the servers that were out.
@@ -165,6 +166,7 @@ impl TimeShare {
             ("outage", None) => "outages".into(),
             ("pause", _) => "pauses that the server asks for".into(),
             ("server", _) => "the server's answers".into(),
+            ("jobs", _) => "jobs that the server works on".into(),
             ("retries", _) => "pauses before retries".into(),
             ("work", _) => "our own work".into(),
             (NO_ROWS, _) => "workers without a row left".into(),
@@ -212,6 +214,7 @@ fn help(share: &TimeShare, setup: &RunSetup) -> String {
             "more requests in flight would help: more than --concurrency {}, if the server keeps up",
             setup.in_flight
         ),
+        ("jobs", _) => "more workers will not help; jobs that are done sooner would, or a shorter poll.every where they are done long before they are polled".into(),
         ("retries", _) => "more workers will not help; fewer failed attempts would".into(),
         ("work", _) if setup.workers < setup.cores => format!(
             "more workers would help: --workers {}, as many as there are cores",
@@ -251,8 +254,8 @@ mod tests {
 
     #[test]
     fn shares_add_up_to_the_wall_time() {
-        let seconds = |all: [u64; 8]| all.map(Duration::from_secs);
-        let workers = [seconds([1, 0, 7, 2, 0, 0, 0, 0]), seconds([1, 0, 5, 2, 0, 1, 1, 0])];
+        let seconds = |all: [u64; 9]| all.map(Duration::from_secs);
+        let workers = [seconds([1, 0, 7, 2, 0, 0, 0, 0, 0]), seconds([1, 0, 5, 2, 0, 0, 1, 1, 0])];
         let blocked = |name: &str, time| BlockedTime {
             by: BlockerKind::Limit,
             name: name.into(),
@@ -336,8 +339,9 @@ mod tests {
 
     #[test]
     fn a_worker_without_a_row_left_is_no_reason_to_wait_for() {
-        let seconds = |all: [u64; 8]| all.map(Duration::from_secs);
-        let spent = vec![seconds([0, 0, 4, 0, 0, 0, 0, 0]), seconds([0, 0, 0, 0, 0, 0, 0, 4])];
+        let seconds = |all: [u64; 9]| all.map(Duration::from_secs);
+        let spent =
+            vec![seconds([0, 0, 4, 0, 0, 0, 0, 0, 0]), seconds([0, 0, 0, 0, 0, 0, 0, 0, 4])];
         let shares = TimeBreakdown { spent, ..TimeBreakdown::default() }.shares();
         assert_eq!(shares.len(), 2);
         assert!((shares.iter().map(|it| it.seconds).sum::<f64>() - 4.0).abs() < 1e-9);

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::extract::Extractor;
 use crate::fs::file_lock;
 use crate::pages::Pages;
+use crate::poll::Poll;
 use crate::render::{Hosts, written_field};
 use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
@@ -92,6 +93,27 @@ pub fn check_later_fields(stage: &Stage, number: usize, fields: &[String]) -> Re
         None => Ok(()),
         Some(field) => Err(Error::plan(format!(
             "step {number} uses {{{{ {field} }}}}, but neither the input nor a step before it has \"{field}\"{}",
+            suggestion(field, fields),
+        ))),
+    }
+}
+
+/// Adds the values of a submission to the fields of a row. Checks that they are no fields
+/// already, and that the address of the polls uses no others.
+pub fn check_poll(poll: &Poll, fields: &mut Vec<String>, are_known: bool) -> Result<(), Error> {
+    for name in poll.names() {
+        if fields.contains(&name) {
+            return Err(Error::plan(format!(
+                "poll.submitted.{name} has the name of a field that the row has already: give the value another name"
+            )));
+        }
+        fields.push(name);
+    }
+    let unknown = poll.fields().find(|field| !fields.iter().any(|name| name == field));
+    match unknown.filter(|_| are_known) {
+        None => Ok(()),
+        Some(field) => Err(Error::plan(format!(
+            "poll.url uses {{{{ {field} }}}}, but neither the row nor poll.submitted has \"{field}\"{}",
             suggestion(field, fields),
         ))),
     }

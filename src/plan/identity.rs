@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::extract::{self, AnswerKind};
 use crate::limit;
 use crate::pages;
+use crate::poll;
 use crate::sink::{Identity, RunLimit, fingerprint};
 use crate::source::{self, Source};
 
@@ -28,7 +29,7 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
             "extract": extraction(&step.extract, step.answer_format),
             "items": step.items,
             "batch": step.batch,
-            "pages": step.pages,
+            "pages": paging(&step.pages, &step.poll),
         })
     });
     let steps = Value::Array(steps.collect());
@@ -43,7 +44,7 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
         ("items", json!(job.items)),
         ("batch", json!(job.batch)),
         ("step", steps),
-        ("pages", json!(job.pages)),
+        ("pages", paging(&job.pages, &job.poll)),
         ("output.key", json!(job.output.key)),
     ];
     let save = job.save.as_ref().map(|save| ("save", json!(save)));
@@ -55,7 +56,7 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
             .collect(),
         limits: all_limits(job),
         rates: rates(job),
-        has_steps: !job.step.is_empty(),
+        has_steps: !job.step.is_empty() || job.poll.is_any(),
         // A run knows whether it shares them when it begins.
         is_alone: false,
         rows,
@@ -70,6 +71,15 @@ fn extraction(values: &extract::Settings, kind: Option<AnswerKind>) -> Value {
     match kind {
         Some(kind) => json!([values, kind]),
         None => json!(values),
+    }
+}
+
+/// How an answer goes on: over pages, or with the polls of a job.
+fn paging(pages: &pages::Settings, poll: &poll::Settings) -> Value {
+    if poll.is_any() {
+        json!([poll.submitted, poll.url, poll.until, poll.failed])
+    } else {
+        json!(pages)
     }
 }
 
@@ -108,8 +118,8 @@ fn joins_pages(job: &Job) -> bool {
 /// it shares with an earlier one count requests that are in no record.
 fn rates(job: &Job) -> Vec<RunLimit> {
     let settings = match job.step.last() {
-        None => Some(&job.limit),
-        Some(last) => last.limit.as_ref(),
+        None => Some(&job.limit).filter(|_| !job.poll.is_any()),
+        Some(last) => last.limit.as_ref().filter(|_| !last.poll.is_any()),
     };
     settings.map_or_else(Vec::new, run_limits)
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::workers;
 use crate::cookies::CookieScope;
-use crate::{auth, batch, extract, judge, limit, pages, render, secret, send, sink, source, tally};
+use crate::{
+    auth, batch, extract, judge, limit, pages, poll, render, secret, send, sink, source, tally,
+};
 
 /// A job as its file or its flags say it; each part is its module's.
 ///
@@ -89,6 +91,8 @@ pub struct Job {
     pub batch: batch::Settings,
     /// How answers go on over pages.
     pub pages: pages::Settings,
+    /// How jobs are polled that requests submit.
+    pub poll: poll::Settings,
     /// The stages after the first: what to do with the values, in its turn.
     pub step: Vec<StageConfig>,
     /// What to compute over all rows.
@@ -130,6 +134,8 @@ pub struct StageConfig {
     pub batch: batch::Settings,
     /// How answers go on.
     pub pages: pages::Settings,
+    /// How jobs are polled that requests submit.
+    pub poll: poll::Settings,
 }
 
 impl StageConfig {
@@ -153,6 +159,7 @@ impl StageConfig {
             items: stage.items,
             batch: stage.batch,
             pages: stage.pages,
+            poll: stage.poll,
             step: Vec::new(),
             ..whole.clone()
         }

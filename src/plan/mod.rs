@@ -397,7 +397,8 @@ fn columns(
     });
     Ok(Columns {
         items: stages.iter().any(Stage::has_items),
-        arrived: !first.policy.is_unlimited(),
+        // A job is polled too often for its record to tell all arrivals.
+        arrived: !first.policy.is_unlimited() && stages.iter().all(|it| it.poll.is_none()),
         files: last.save.is_some(),
         ..Columns::new(fields, values, last.keep_body)?
     })

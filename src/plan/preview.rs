@@ -11,6 +11,7 @@ use super::{Plan, SaveMode};
 use crate::auth::Signer;
 use crate::error::Error;
 use crate::limit::{Estimate, Guard, Policy, QuotaBalance, Time, Workload};
+use crate::poll::Poll;
 use crate::quota_store::{self, SharedLimit};
 use crate::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
 use crate::report::escape;
@@ -57,6 +58,9 @@ impl Plan {
         for quota in quotas_left(shared) {
             let _ = writeln!(text, "{:<8}  {}", "quota", escape(&quota));
         }
+        if let Some(poll) = &self.first().poll {
+            let _ = writeln!(text, "{:<8}  {}", "poll", self.polls(poll));
+        }
         for stage in &self.stages[1..] {
             let url = without_keys(&stage.url, &keys_in_url(&stage.url));
             let asked = self.secrets.hide(url);
@@ -66,6 +70,9 @@ impl Plan {
                 (_, names) => names.join(" and "),
             };
             let _ = writeln!(text, "{:<8}  {}, under {limits}", "then", escape(&asked));
+            if let Some(poll) = &stage.poll {
+                let _ = writeln!(text, "{:<8}  {}", "poll", self.polls(poll));
+            }
         }
         for secret in self.secrets_used() {
             let _ = writeln!(text, "{:<8}  {}", "secret", escape(&secret));
@@ -96,6 +103,13 @@ impl Plan {
             None => "a file for each row".to_owned(),
         };
         Some(format!("{first}; {how}"))
+    }
+
+    /// How jobs are polled; the least time knows nothing of it.
+    fn polls(&self, poll: &Poll) -> String {
+        let polls = poll.describe();
+        let polls = self.secrets.hide(without_keys(&polls, &keys_in_url(&polls)));
+        format!("GET {}; the polls come on top of the time above", escape(&polls))
     }
 
     /// The request of these rows, which are several in a batch only.

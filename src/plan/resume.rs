@@ -19,7 +19,7 @@ pub fn check(
     check_key(output, source, survey)?;
     let is_same_job =
         output.before().is_some_and(|before| identity.changed_since(before).is_empty());
-    if !output.has_records() {
+    if !output.has_records() && !output.has_jobs() {
         if is_same_job {
             output.find_later_rows()?;
         }
@@ -54,7 +54,7 @@ fn check_job(
     let done = output.done().len();
     let before = before.limits.clone();
     if !changed.is_empty()
-        && output.has_records()
+        && (output.has_records() || output.has_jobs())
         && output.settings().existing != Existing::ResumeChanged
     {
         return Err(job_changed(output, &changed, survey));

@@ -16,6 +16,7 @@ use crate::judge::signals::{BodySignals, HeaderRules};
 use crate::judge::{AnswerTable, Judge, RefusalRule, Tries};
 use crate::limit::{self, Cost, Guard, LimitError, Policy, Rule, Sharing};
 use crate::pages::Pages;
+use crate::poll::Poll;
 use crate::quota_store::QuotaAccount;
 use crate::record::{Failure, FailureKind};
 use crate::render::{
@@ -62,6 +63,8 @@ pub struct Stage {
     pub(crate) each: Option<Items>,
     pub(crate) pages: Option<Pages>,
     pub(crate) batch: Option<Batch>,
+    /// How jobs are polled that its requests submit.
+    pub(crate) poll: Option<Poll>,
     /// The answers whose body is kept.
     pub(crate) keep_body: KeepBody,
     /// How answers are saved to files, if they are.
@@ -104,6 +107,7 @@ impl Stage {
         let each = Items::new(&job.items)?;
         let pages = Pages::new(&job.pages, each.as_ref())?;
         let batch = Batch::new(&job.batch, &job.items)?;
+        let poll = Poll::new(&job.poll, &job.request.allow_host, context)?;
         check_combinations(job, rows, each.is_some(), pages.is_some())?;
         for literal in literals::of(job) {
             literal.hide(context.vault.secrets());
@@ -136,7 +140,8 @@ impl Stage {
             url: job.request.url.clone().unwrap_or_default(),
             policy,
             transport: Arc::new(
-                transport(job, &renderer, &signer, arrivals, context)?.sending_once(sends_once),
+                transport(job, &renderer, &signer, arrivals, poll.as_ref(), context)?
+                    .sending_once(sends_once),
             ),
             signer,
             cleartext: Cleartext::of(job),
@@ -161,6 +166,7 @@ impl Stage {
             each,
             pages,
             batch,
+            poll,
         })
     }
 
@@ -221,7 +227,8 @@ impl Stage {
 
     /// Refuses a URL that would take a secret over a network in clear.
     pub(crate) fn check_cleartext(&self, uri: &Uri) -> Result<(), String> {
-        if self.renderer.carries_secrets() || !self.signer.is_empty() {
+        let polls_with_secrets = self.poll.as_ref().is_some_and(Poll::carries_secrets);
+        if self.renderer.carries_secrets() || !self.signer.is_empty() || polls_with_secrets {
             self.cleartext.check(uri)
         } else {
             Ok(())
@@ -284,9 +291,15 @@ impl Stage {
         self.each.is_some() && self.batch.is_none()
     }
 
-    /// Whether a row's answer comes in pages, or has items.
+    /// Whether a row takes several requests, or has items.
     pub(crate) fn has_parts(&self) -> bool {
-        self.has_items() || self.pages.is_some()
+        self.has_items() || self.pages.is_some() || self.poll.is_some()
+    }
+
+    /// The names of the values that it adds to a row for the stage after it.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let submitted = self.poll.as_ref().map(Poll::names).unwrap_or_default();
+        [submitted, self.extractor.names()].concat()
     }
 }
 
@@ -325,6 +338,7 @@ fn check_combinations(
     has_pages: bool,
 ) -> Result<(), Error> {
     let is_batch = job.batch.size.is_some();
+    let polls = job.poll.is_any();
     let has_key = job.retry.idempotency_key.is_some();
     let has_file = job.save.is_some();
     let why = if has_file && is_batch {
@@ -335,6 +349,10 @@ fn check_combinations(
         "save (--save) keeps answers in files, and output.keep-body = \"all\" (--keep-body) in the records: leave one of them out"
     } else if has_pages && !has_items && job.extract.is_empty() {
         "nothing says what to keep of the pages: give items.each (--each) for a record of each item, or extract (--extract) for one record with the values of all pages"
+    } else if polls && has_pages {
+        "[poll] takes the last answer of each job, and pages go on with one: leave one of them out, or give the list of results a [[step]] of its own"
+    } else if polls && is_batch {
+        "[poll] submits a job for each row, and batch.size (--batch) asks for many rows at once: leave one of them out"
     } else if is_batch && has_pages {
         "batch.size (--batch) asks for many rows at once, and pages go on with one: leave one of them out"
     } else if is_batch && rows == RowBinding::Requests {
@@ -359,10 +377,11 @@ fn transport(
     renderer: &Renderer,
     signer: &Signer,
     arrivals: Arrivals,
+    poll: Option<&Poll>,
     context: &RenderContext<'_>,
 ) -> Result<Transport, Error> {
-    let fixed = renderer.fixed_uri();
-    let named = fixed.iter().chain(signer.tokens().map(Tokens::uri));
+    let fixed = [renderer.fixed_uri(), poll.and_then(Poll::fixed_uri)];
+    let named = fixed.iter().flatten().chain(signer.tokens().map(Tokens::uri));
     let hosts = Hosts::new(&job.request.allow_host).map_err(Error::plan)?;
     let guard = send::AddressPolicy::new(named, hosts, job.network.allow_private);
     let environment = context.environment;

@@ -29,7 +29,7 @@ pub fn of(job: &Job, context: &RenderContext<'_>) -> Result<(Vec<Stage>, Vec<Str
         let is_last = number == job.step.len() + 1;
         let own = Job { save: job.save.clone().filter(|_| is_last), ..config.as_job(job) };
         let stage = Stage::new(&own, limiter, context).and_then(|stage| {
-            check_repeatable(&own, &stage)?;
+            check_repeatable(&own, &stage, &stages)?;
             checks::check_later_hosts(&stage)?;
             Ok(stage)
         });
@@ -50,7 +50,7 @@ pub fn of(job: &Job, context: &RenderContext<'_>) -> Result<(Vec<Stage>, Vec<Str
 /// rows of one.
 fn check_values(stages: &[Stage]) -> Result<(), Error> {
     let followed = &stages[..stages.len() - 1];
-    let names_nothing = |stage: &Stage| stage.extractor.names().is_empty();
+    let names_nothing = |stage: &Stage| stage.names().is_empty();
     if let Some(index) = followed.iter().position(names_nothing) {
         return Err(Error::plan(format!(
             "step {} extracts nothing (extract), so step {} would have no rows",
@@ -78,17 +78,19 @@ fn check_end(job: &Job, stages: &[Stage]) -> Result<(), Error> {
     }
 }
 
-/// Checks that the request of a later stage may be repeated: a row that was cut off begins
-/// again with its first stage.
-fn check_repeatable(job: &Job, stage: &Stage) -> Result<(), Error> {
+/// Checks that the request of a later stage may be repeated, as a row that was cut off begins
+/// again with its first stage: unless the logs say of each row what was sent.
+fn check_repeatable(job: &Job, stage: &Stage, before: &[Stage]) -> Result<(), Error> {
     if stage.makes_keys {
         return Err(Error::plan(
             "step.retry.idempotency-key = \"auto\" makes one key for all that comes of a row: give a template, such as \"{{ id }}\"",
         ));
     }
     let method = stage.renderer.method().map_or("POST", Method::as_str);
+    let is_logged = stage.poll.is_some()
+        && before.iter().all(|earlier| earlier.resends() && !earlier.has_items());
     let is_resumable = job.output.file.as_ref().is_some_and(|file| file != "-");
-    if !is_resumable || stage.resends() {
+    if !is_resumable || is_logged || stage.resends() {
         Ok(())
     } else {
         Err(Error::plan(format!(
@@ -103,10 +105,15 @@ fn check_repeatable(job: &Job, stage: &Stage) -> Result<(), Error> {
 /// stage's rows.
 pub fn check_fields(stages: &[Stage], survey: &Survey) -> Result<Vec<String>, Error> {
     let mut fields = survey.names.clone();
-    for (number, pair) in (2..).zip(stages.windows(2)) {
-        fields.append(&mut pair[0].extractor.names());
-        if checks::are_known(survey) {
-            checks::check_later_fields(&pair[1], number, &fields)?;
+    for (index, stage) in stages.iter().enumerate() {
+        if let Some(before) = index.checked_sub(1) {
+            fields.append(&mut stages[before].extractor.names());
+            if checks::are_known(survey) {
+                checks::check_later_fields(stage, index + 1, &fields)?;
+            }
+        }
+        if let Some(poll) = &stage.poll {
+            checks::check_poll(poll, &mut fields, checks::are_known(survey))?;
         }
     }
     Ok(fields)

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::experiment::{Experiment, Observation, ProbeStep};
 use super::result::ProbeResult;
 use crate::engine::context::{RealWorld, RunContext};
-use crate::engine::row::RowExecutor;
+use crate::engine::row::{RowExecutor, RowLogs};
 use crate::engine::share_limits;
 use crate::error::Error;
 use crate::judge::signals::{LimitSignal, named_policies, read_headers};
@@ -193,7 +193,7 @@ async fn carry_out(
     on_event: &mut dyn FnMut(ProbeEvent<'_>),
 ) -> Result<ProbeAnswer, Error> {
     let start = Instant::now();
-    let executor = Rc::new(RowExecutor::new(0, 0, context.clone(), None));
+    let executor = Rc::new(RowExecutor::new(0, 0, context.clone(), RowLogs::default()));
     let mut experiment = Experiment::new(bounds.refusals);
     let mut answer = ProbeAnswer { found: ProbeResult::default(), signals: Vec::new() };
     let (mut sent, mut next_event, mut failed_in_a_row) = (0, EVENTS, 0);

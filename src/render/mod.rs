@@ -3,7 +3,7 @@
 //! - `settings`: the `[request]` part of a job
 //! - `template`: texts with values of a row in them; `escape_context` escapes the values,
 //!   `pieces` finds them, and `row_names` are names of fields that are no words; a
-//!   `static_value` depends on no row
+//!   `static_value` depends on no row, and a `text_template` is one value of it
 //! - `url`, `hosts`: the URL of a request, and the hosts that a row may name
 //! - `headers`: the headers of a request
 //! - `body`: the kinds of bodies; `json`, `file` and `multipart` are theirs
@@ -39,6 +39,7 @@ mod saved_path;
 mod settings;
 mod static_value;
 mod template;
+mod text_template;
 mod url;
 
 use body::Body;
@@ -58,6 +59,7 @@ pub use settings::Settings;
 pub use static_value::StaticValue;
 pub use template::RenderContext;
 pub(crate) use template::{Template, TemplateScope, Templates};
+pub use text_template::TextTemplate;
 pub use url::with_param;
 use url::{HostOrigin, Url};
 

@@ -51,6 +51,17 @@ pub fn to(
     moved(request, trust, location, true)
 }
 
+/// The request that asks for an address by GET, with the headers that a redirect would keep.
+/// `None` if the address is not followed.
+#[must_use]
+pub fn get(
+    request: &Request<Bytes>,
+    trust: RedirectTrust,
+    location: &str,
+) -> Option<(Request<Bytes>, RedirectTrust)> {
+    moved(request, trust, location, false)
+}
+
 fn moved(
     request: &Request<Bytes>,
     trust: RedirectTrust,

@@ -15,6 +15,7 @@
 //! - `durable_log`: lines that are on the disk before work goes on
 //! - `page_log`: the pages at which unfinished lists can go on; `later_rows`: the rows that
 //!   failed in a later stage
+//! - `poll_log`: the jobs that were submitted, which no later run submits again
 //! - `sidecar`: the small file beside the results: their identity, their lock, and the
 //!   use of the limits
 
@@ -25,6 +26,7 @@ mod later_rows;
 mod output;
 mod page_log;
 mod parts;
+mod poll_log;
 mod product;
 mod record;
 mod resume;
@@ -45,6 +47,7 @@ pub use journal::SinkError;
 pub use later_rows::{LaterRow, LaterRows};
 pub use output::{DiskRoom, Output};
 pub use page_log::{PageLog, PageStart};
+pub use poll_log::{PollLog, PollLogWriter, SubmittedJob};
 pub use product::unfinished;
 pub(crate) use record::is_ok;
 pub use record::record;

@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::engine::context::{RealWorld, RunContext, World};
-use crate::engine::row::{Attempted, RowExecutor};
+use crate::engine::row::{Attempted, RowExecutor, RowLogs};
 use crate::engine::share_limits;
 use crate::error::Error;
 use crate::extract::{AnswerContext, Document, ExtractedValue};
@@ -174,7 +174,7 @@ async fn try_stages(context: &Arc<RunContext>, row: Row, sent: &SentRequests) ->
     let mut tried = TriedRow { context: context.clone(), row: row.clone(), steps: Vec::new() };
     let mut row = row;
     for stage_index in 0..context.plan.stages.len() {
-        let executor = RowExecutor::new(0, stage_index, context.clone(), None);
+        let executor = RowExecutor::new(0, stage_index, context.clone(), RowLogs::default());
         let attempted = match context.plan.stages[stage_index].renderer.saved_path(&row) {
             Some(Err(failure)) => Err(failure),
             _ => executor.try_once(&row).await.ok()?,

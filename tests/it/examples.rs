@@ -44,6 +44,14 @@ fn a_list_then_the_details() {
 }
 
 #[test]
+fn jobs_that_are_polled() {
+    let (ended, mock) = example("poll.toml", "50/1s");
+    let records = ended.records();
+    assert_eq!((records.len(), mock.judgement().requests), (3, 3 * (1 + 3 + 1)));
+    assert!(are_ok(&records) && records[0]["price"] == throng_mock::price("AAPL"));
+}
+
+#[test]
 fn a_batch_of_ids() {
     let (ended, mock) = example("batch.toml", "22/5s");
     let records = ended.records();

@@ -70,6 +70,7 @@ mod parts;
 mod paused;
 mod pipes;
 mod plan;
+mod polls;
 mod quotas;
 mod redirects;
 mod refusals;

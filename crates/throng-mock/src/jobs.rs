@@ -86,9 +86,10 @@ impl Jobs {
             retry_after: param(request, "retry_after").and_then(|it| it.try_into().ok()),
             polled: 0,
         };
-        self.jobs.insert(id.clone(), job);
         let place = HeaderValue::try_from(format!("/jobs/{id}"));
-        let answer = status(StatusCode::ACCEPTED, &json!({ "id": id, "status": "queued" }));
+        let body = json!({ "id": id, "status": "queued" });
+        let answer = job.with_retry_after(status(StatusCode::ACCEPTED, &body));
+        self.jobs.insert(id, job);
         match place {
             Ok(place) => answer.with(LOCATION, place),
             Err(_) => answer,
@@ -102,11 +103,7 @@ impl Jobs {
         job.polled += 1;
         if job.is_running() {
             let body = json!({ "id": id, "status": "running", "polls": job.polled });
-            let answer = status(job.running, &body);
-            return match &job.retry_after {
-                Some(value) => answer.with(RETRY_AFTER, value.clone()),
-                None => answer,
-            };
+            return job.with_retry_after(status(job.running, &body));
         }
         if job.fails {
             return MockAnswer::value(&json!({
@@ -136,6 +133,13 @@ impl Jobs {
 }
 
 impl Job {
+    fn with_retry_after(&self, answer: MockAnswer) -> MockAnswer {
+        match &self.retry_after {
+            Some(value) => answer.with(RETRY_AFTER, value.clone()),
+            None => answer,
+        }
+    }
+
     fn is_running(&self) -> bool {
         self.polled <= self.polls || self.begun.elapsed() < self.time
     }

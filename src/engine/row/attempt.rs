@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
 use tokio::time::Instant;
 
+use super::RowLogs;
 use super::outage::OriginStanding;
 use super::stand_in::StandIn;
 use crate::cookies::CookieJar;
@@ -28,7 +29,7 @@ use crate::save::Download;
 use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, Lease, SendError, Sender, deadline};
 use crate::shutdown::{ShutdownListener, ShutdownReason};
-use crate::sink::{Intent, IntentLog};
+use crate::sink::Intent;
 
 /// Maximum number of connections of a request that may end while they wait for a permit, at
 /// the cost of no attempt.
@@ -47,8 +48,7 @@ pub struct RequestExecutor {
     pub(super) stage_index: usize,
     pub(super) context: Arc<RunContext>,
     pub(super) sender: Rc<Sender>,
-    /// The log of requests that must not be sent twice.
-    pub(super) intents: Option<IntentLog>,
+    pub(super) logs: RowLogs,
     /// Whether its requests are signed, or have secrets that may have to be read again.
     pub(super) has_credentials: bool,
     listener: ShutdownListener,
@@ -139,7 +139,7 @@ impl RequestExecutor {
         worker: usize,
         stage_index: usize,
         context: Arc<RunContext>,
-        intents: Option<IntentLog>,
+        logs: RowLogs,
     ) -> RequestExecutor {
         let stage = &context.plan.stages[stage_index];
         let sender = Rc::new(Sender::new(stage.transport.clone(), context.plan.connections));
@@ -149,7 +149,7 @@ impl RequestExecutor {
             worker,
             stage_index,
             listener: ShutdownListener::new(context.shutdown.clone(), move || connections.close()),
-            intents,
+            logs,
             sender,
             stand_in: OnceCell::new(),
             has_credentials: is_signed || context.plan.vault.is_some(),

@@ -10,6 +10,7 @@ use roaring::RoaringTreemap;
 use super::intents::{self, IntentLog, IntentWriter};
 use super::later_rows::{LaterRow, LaterRows, RowParts};
 use super::page_log::{self, PageLog, PageStart};
+use super::poll_log::{self, PollLog, PollLogWriter, SubmittedJob, SubmittedJobs};
 use super::product::JournalMirror;
 use super::resume::compare::{Differences, compare};
 use super::resume::completed::{CompletedRows, ItemProgress, KeyCheck};
@@ -44,6 +45,8 @@ pub struct Output {
     later: RowParts,
     /// The rows of which nothing else is asked for.
     later_alone: RoaringTreemap,
+    /// The jobs that earlier runs have submitted.
+    jobs: SubmittedJobs,
     /// The name of all runs that continue one file.
     run: String,
 }
@@ -62,10 +65,11 @@ impl Output {
             _ => format!("{:032x}", rand::random::<u128>()),
         };
         let in_doubt = in_doubt(&checked, settings.key.as_deref(), resends)?;
-        let pages = pages(&checked)?;
+        let (pages, jobs) = (pages(&checked)?, jobs(&checked)?);
         Ok(Output {
             in_doubt,
             pages,
+            jobs,
             later: RowParts::default(),
             later_alone: RoaringTreemap::new(),
             checked,
@@ -95,6 +99,7 @@ impl Output {
         self.checked.past = past;
         self.in_doubt = in_doubt(&self.checked, self.settings.key.as_deref(), resends)?;
         self.pages = pages(&self.checked)?;
+        self.jobs = jobs(&self.checked)?;
         Ok(())
     }
 
@@ -229,6 +234,18 @@ impl Output {
             .map_err(|error| Error::stopped(format!("{self}.pages cannot be read: {error}")))
     }
 
+    /// The job that an earlier run has submitted for a row, or for its item, in this stage.
+    #[must_use]
+    pub fn submitted_job(&self, stage: usize, row: &Row) -> Option<&SubmittedJob> {
+        self.jobs.get(stage, row, &self.checked.past.done)
+    }
+
+    /// Whether earlier runs have submitted jobs that are not done.
+    #[must_use]
+    pub fn has_jobs(&self) -> bool {
+        self.jobs.waiting(&self.checked.past.done) > 0
+    }
+
     /// Asks again for all of each row that lacks some of its items.
     pub fn forget_unfinished(&mut self) {
         self.checked.past.forget_unfinished();
@@ -309,6 +326,7 @@ impl Output {
     pub fn follow(&mut self, differences: Differences) {
         let gone = differences.changed | differences.gone;
         self.pages.retain(|row, _| !gone.contains(*row));
+        self.jobs.forget(&gone);
         let past = &mut self.checked.past;
         match differences.keyed {
             None => past.forget(&gone),
@@ -331,6 +349,8 @@ impl Output {
         };
         let records = |count| counted(count, "record", "records");
         let (unfinished, items) = self.unfinished();
+        let waiting = self.jobs.waiting(&past.done);
+        let in_doubt = self.in_doubt.len().saturating_sub(self.jobs.known_of(&self.in_doubt));
         let aside = |what: String| format!("{what}: kept aside in {name}.torn");
         [
             (torn > 0).then(|| aside(format!("{torn} bytes at the end of {name} are no whole record"))),
@@ -338,7 +358,8 @@ impl Output {
             (past.braked > 0).then(|| format!("the run before ended at once, since all rows failed alike: its {} asked for again", counted(past.braked, "row is", "rows are"))),
             (past.twice > 0).then(|| format!("{} of {name} stood there twice: the first one of each row stays", records(past.twice))),
             (items > 0).then(|| format!("{} not whole in {name}: {} stay, and the items that are missing are asked for", counted(unfinished, "row is", "rows are"), records(items))),
-            (!self.in_doubt.is_empty()).then(|| format!("{} sent and may have been done, but no answer was kept", counted(self.in_doubt.len(), "row was", "rows were"))),
+            (waiting > 0).then(|| format!("{} submitted before and not done: polled again, and not submitted again", counted(waiting, "job was", "jobs were"))),
+            (in_doubt > 0).then(|| format!("{} sent and may have been done, but no answer was kept", counted(in_doubt, "row was", "rows were"))),
             past.edited.then(|| format!("{name} is not as throng left it: it was edited or damaged; its records are taken as they are")),
         ]
         .into_iter()
@@ -398,6 +419,34 @@ impl Output {
             log.keep();
         }
         Ok(Some(log))
+    }
+
+    /// Starts the log of jobs that are submitted, beside a file that was created. `failed`
+    /// hears why it can't be written any more.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn poll_log(
+        &self,
+        failed: impl Fn(Error) + Send + 'static,
+    ) -> Result<Option<PollLogWriter>, Error> {
+        let Some(path) = self.checked.results() else {
+            return Ok(None);
+        };
+        let name = self.name();
+        let wrong = move |error: std::io::Error| {
+            Error::stopped(format!("{name}.polls cannot be written: {error}"))
+        };
+        let told = wrong.clone();
+        PollLogWriter::start(path, &self.jobs, self.done(), move |error| failed(told(error)))
+            .map(Some)
+            .map_err(wrong)
+    }
+
+    /// A way to the log of jobs for one worker.
+    #[must_use]
+    pub fn poll_handle(&self, log: &PollLogWriter) -> PollLog {
+        log.handle(self.settings.key.as_deref(), self.checked.format)
     }
 
     /// Opens it for records with these columns, which belong to this. Only now
@@ -472,7 +521,9 @@ impl Output {
         intents::remove(path)
             .map_err(|error| Error::plan(format!("{self}.intents cannot be removed: {error}")))?;
         page_log::remove(path)
-            .map_err(|error| Error::plan(format!("{self}.pages cannot be removed: {error}")))
+            .map_err(|error| Error::plan(format!("{self}.pages cannot be removed: {error}")))?;
+        poll_log::remove(path)
+            .map_err(|error| Error::plan(format!("{self}.polls cannot be removed: {error}")))
     }
 
     /// Keeps other runs away from a file.
@@ -513,6 +564,21 @@ fn pages(checked: &CheckedOutput) -> Result<HashMap<u64, PageStart>, Error> {
     };
     page_log::read(path, &checked.past.unfinished)
         .map_err(|error| Error::plan(format!("{}.pages cannot be read: {error}", path.display())))
+}
+
+/// The jobs that earlier runs of a file have submitted.
+fn jobs(checked: &CheckedOutput) -> Result<SubmittedJobs, Error> {
+    let is_continued = matches!(
+        checked.mode,
+        OpenMode::GoOn(..) | OpenMode::Unpack(_) | OpenMode::Parts(_, Some(_))
+    );
+    let Some(path) = checked.results().filter(|_| is_continued) else {
+        return Ok(SubmittedJobs::default());
+    };
+    let past = &checked.past;
+    let failed = past.assumed.is_none().then_some(&past.left_failed);
+    SubmittedJobs::read(path, &past.done, failed)
+        .map_err(|error| Error::plan(format!("{}.polls cannot be read: {error}", path.display())))
 }
 
 /// A UUID of version 8, whose bits are ours: a hash.

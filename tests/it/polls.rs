@@ -1,0 +1,289 @@
+//! Jobs that a request submits: polled until they are done, and submitted once, whatever
+//! happens to the run.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use throng_mock::Mock;
+
+use crate::harness::{
+    Place, Throng, assert_one_record_per_row, each, plain_mock, run, throng, until,
+};
+
+/// A job whose rows `K0`, `K1`, ... submit jobs to the mock by POST.
+struct PollJob<'a> {
+    rows: usize,
+    /// The query of the submissions.
+    submit: &'a str,
+    /// The keys of `[poll]`.
+    poll: &'a str,
+    /// What comes after it.
+    rest: &'a str,
+}
+
+const DONE: &str = r#"until = '.status == "done"'
+failed = 'select(.status == "failed") | .error.message'
+every = "10ms""#;
+
+const PRICE: &str = "[extract]\nprice = '.price'";
+
+impl PollJob<'_> {
+    fn file(&self, place: &Place, server: &str) -> String {
+        let rows = (0..self.rows).fold("id\n".to_owned(), |text, n| text + &format!("K{n}\n"));
+        let input = place.file("rows.csv", &rows);
+        let PollJob { submit, poll, rest, .. } = self;
+        let text = format!(
+            r#"
+            [input]
+            file = "{input}"
+            [request]
+            method = "POST"
+            url = "{server}/jobs?{submit}"
+            json = {{ key = "{{{{ id }}}}" }}
+            [poll]
+            {poll}
+            {rest}
+            "#
+        );
+        place.file("job.toml", &text)
+    }
+
+    fn run(&self, place: &Place, mock: &Mock) -> Throng {
+        self.run_with(place, mock, 3)
+    }
+
+    fn run_with(&self, place: &Place, mock: &Mock, concurrency: usize) -> Throng {
+        let job = self.file(place, &mock.url());
+        run()
+            .flags(&format!("{job} --workers 2 --concurrency {concurrency} --progress none"))
+            .arg("--output", &place.path("out.jsonl"))
+    }
+}
+
+/// Number of requests by the part of their symbol before the colon, and the most for one key.
+fn counts(mock: &Mock) -> BTreeMap<String, (u64, u64)> {
+    let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for (symbol, count) in mock.judgement().symbols {
+        let (kind, _) = symbol.split_once(':').unwrap();
+        let (all, most) = counts.entry(kind.to_owned()).or_default();
+        *all += count;
+        *most = (*most).max(count);
+    }
+    counts
+}
+
+#[test]
+fn a_job_is_polled_until_it_is_done_and_its_result_is_fetched() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let job = PollJob {
+        rows: 20,
+        submit: "polls=2",
+        poll: &format!("{DONE}\nsubmitted = {{ job = '.id' }}\nurl = '/jobs/{{{{ job }}}}'"),
+        rest: &format!(
+            "[extract]\nprice = '.price'\n[[step]]\n[step.request]\nurl = '{}/jobs/{{{{ job }}}}/result'\n[step.extract]\nfetched = '.price'",
+            mock.url()
+        ),
+    };
+    job.run(&place, &mock).exits(0);
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, 20);
+    for (n, record) in records.iter().enumerate() {
+        assert_eq!(record["job"], format!("K{n}.1"));
+        for value in ["price", "fetched"] {
+            assert_eq!(record[value], json!(throng_mock::price(&format!("K{n}"))), "{record}");
+        }
+    }
+    let counts = counts(&mock);
+    assert_eq!((counts["submit"], counts["poll"], counts["fetch"]), ((20, 1), (60, 3), (20, 1)));
+    assert!(!std::fs::exists(place.path("out.jsonl.polls")).unwrap(), "nothing is left to poll");
+}
+
+#[test]
+fn without_more_the_location_of_a_202_is_polled_until_another_status_comes() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let job =
+        PollJob { rows: 3, submit: "polls=1&running=202", poll: "every = '10ms'", rest: PRICE };
+    job.run(&place, &mock).exits(0);
+    assert_eq!(each(&place.records("out.jsonl"), "_status"), [200; 3]);
+    assert_eq!(counts(&mock)["poll"], (6, 2));
+}
+
+#[test]
+fn thousands_of_jobs_are_submitted_once_although_the_run_is_killed_again_and_again() {
+    let (place, mock) = (Place::new(), plain_mock());
+    const ROWS: usize = 5_000;
+    let job = PollJob { rows: ROWS, submit: "polls=1&ms=500", poll: DONE, rest: PRICE };
+    let mut chance = StdRng::seed_from_u64(7);
+    for kill in 0.. {
+        let how = if kill == 0 { "" } else { "--resume" };
+        let running = job.run_with(&place, &mock, 50).flags(how).start();
+        if kill < 8 {
+            let enough = mock.judgement().requests + chance.random_range(200..900);
+            until("some requests", || mock.judgement().requests > enough);
+            running.signal("-KILL");
+            running.ends();
+            continue;
+        }
+        // Rows that were sent when the run was killed may have been done.
+        running.ends().with_code(1);
+        break;
+    }
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, ROWS);
+    let (submitted, most) = counts(&mock)["submit"];
+    assert_eq!(most, 1, "a job was submitted twice");
+    let symbols = mock.judgement().symbols;
+    let mut doubtful = 0;
+    for record in &records {
+        let id = record["id"].as_str().unwrap();
+        if record["_ok"] == true {
+            assert_eq!(record["price"], json!(throng_mock::price(id)), "{record}");
+            assert_eq!(symbols[&format!("submit:{id}")], 1, "{record}");
+        } else {
+            assert_eq!(record["_error"], "outcome unknown", "{record}");
+            doubtful += 1;
+        }
+    }
+    // No more than were in flight at the kills.
+    assert!(doubtful <= 8 * 100, "{doubtful} of {submitted}");
+    assert!(submitted as usize >= ROWS - doubtful);
+}
+
+#[test]
+fn a_row_that_waits_holds_no_slot_and_is_left_for_the_next_run() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let job = PollJob { rows: 300, submit: "ms=3600000", poll: DONE, rest: PRICE };
+    let slow = PollJob { poll: &DONE.replace("10ms", "1h"), ..job };
+    let submitted = || counts(&mock).get("submit").copied().unwrap_or_default();
+    let running = slow.run(&place, &mock).start();
+    until("all submissions", || submitted() == (300, 1));
+    assert!(mock.judgement().most_in_flight <= 6, "{:?}", mock.judgement());
+    running.signal("-INT");
+    let ended = running.ends().with_code(130);
+    assert!(
+        ended
+            .stderr
+            .contains("jobs that were submitted and are not done, which --resume polls again"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(place.read("out.jsonl"), "");
+    // The next run polls all of them at once, and submits none.
+    let running = slow.run(&place, &mock).flags("--resume").start();
+    until("all polls", || counts(&mock).get("poll") == Some(&(300, 1)));
+    running.signal("-INT");
+    let ended = running.ends().with_code(130);
+    assert!(
+        ended.stderr.contains("300 jobs were submitted before and not done"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(submitted(), (300, 1));
+}
+
+#[test]
+fn a_job_that_fails_is_submitted_again_and_one_that_takes_too_long_only_polled_again() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let failing = PollJob { rows: 3, submit: "polls=0&fail=1", poll: DONE, rest: PRICE };
+    failing.run(&place, &mock).exits(1);
+    let records = place.records("out.jsonl");
+    assert_eq!(each(&records, "_error"), ["job failed"; 3]);
+    assert_eq!(records[1]["_detail"], "K1 cannot be done");
+    failing.run(&place, &mock).flags("--retry-failed").exits(1);
+    assert_eq!(counts(&mock)["submit"], (6, 2));
+
+    mock.reset();
+    let place = Place::new();
+    let poll = format!("{DONE}\ntimeout = '20ms'");
+    let late = PollJob { rows: 3, submit: "polls=9", poll: &poll, rest: PRICE };
+    late.run(&place, &mock).exits(1);
+    let records = place.records("out.jsonl");
+    assert_eq!(each(&records, "_error"), ["poll timeout"; 3]);
+    let detail = records[0]["_detail"].as_str().unwrap();
+    assert!(detail.contains("poll.timeout") && detail.contains("running"), "{detail}");
+    late.run(&place, &mock).flags("--resume").exits(1);
+    let patient = PollJob { poll: DONE, ..late };
+    patient.run(&place, &mock).flags("--retry-failed").exits(0);
+    assert_eq!(counts(&mock)["submit"], (3, 1));
+    assert!(!std::fs::exists(place.path("out.jsonl.polls")).unwrap());
+}
+
+#[test]
+fn the_server_s_retry_after_goes_before_the_job_s_pause() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let poll = DONE.replace("10ms", "1h");
+    let job = PollJob { rows: 1, submit: "polls=1&retry_after=1", poll: &poll, rest: PRICE };
+    job.run(&place, &mock).flags("--deadline 30s").exits(0);
+    assert_eq!(counts(&mock)["poll"], (2, 2));
+}
+
+#[test]
+fn another_host_is_polled_without_the_job_s_headers_and_only_if_it_is_allowed() {
+    let (mock, other) = (plain_mock(), plain_mock());
+    let place = Place::new();
+    let text = format!(
+        "[request]\nmethod = 'POST'\nurl = '{}/redirect/202?to={}/echo'\nheaders = {{ x-note = 'mine' }}\n[poll]\nevery = '10ms'\n[extract]\nnote = '.headers[\"x-note\"]'\nmethod = '.method'",
+        mock.url(),
+        other.url().replace("127.0.0.1", "localhost"),
+    );
+    let job = place.file("job.toml", &text);
+    let ended = run().flags(&job).exits(1);
+    let record: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(record["_error"], "connect", "{record}");
+    let note = text.replace("\nnote = ", "\n'note?' = ");
+    let job = place.file("job.toml", &note);
+    let ended = run().flags(&job).flags("--allow-private").exits(0);
+    let record: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&record["note"], &record["method"]), (&Value::Null, &json!("GET")), "{record}");
+    let ended = run().flags(&job).flags("--allow-host api.example").exits(1);
+    let record: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(record["_error"], "nothing to poll", "{record}");
+}
+
+#[test]
+fn without_a_file_each_job_that_is_left_has_a_record_with_its_address() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let poll = DONE.replace("10ms", "1h");
+    let job = PollJob { rows: 3, submit: "", poll: &poll, rest: PRICE };
+    let running = run().flags(&job.file(&place, &mock.url())).start();
+    until("all submissions", || counts(&mock).get("submit") == Some(&(3, 1)));
+    // The last answer may be on its way.
+    thread::sleep(Duration::from_millis(100));
+    running.signal("-INT");
+    let ended = running.ends().with_code(130);
+    let records = crate::harness::records(&ended.stdout);
+    assert_eq!(each(&records, "_error"), ["interrupted"; 3]);
+    assert!(records[2]["_detail"].as_str().unwrap().ends_with("/jobs/K2.1"), "{records:?}");
+}
+
+#[test]
+fn a_plan_shows_the_polls_and_names_what_is_wrong() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let job = PollJob { rows: 3, submit: "", poll: DONE, rest: PRICE };
+    let file = job.file(&place, &mock.url());
+    let plan = throng("plan").flags(&file).exits(0);
+    let line = "poll      GET the address that each answer names, every 10ms, until .status == \"done\", for up to 1h; the polls come on top of the time above";
+    assert!(plan.stdout.contains(line), "{}", plan.stdout);
+    for (poll, rest, why) in [
+        ("until = '.x ='", PRICE, "poll.until"),
+        ("every = '0s'", PRICE, "poll.every is 0"),
+        ("url = '/jobs/{{ jobb }}'\nsubmitted = { job = '.id' }", PRICE, "did you mean \"job\"?"),
+        ("submitted = { id = '.id' }", PRICE, "poll.submitted.id has the name of a field"),
+        (DONE, "[pages]\nnext = 'link'\n[extract]\nx = '.x'", "[poll] takes the last answer"),
+        (
+            DONE,
+            "[batch]\nsize = 9\n[items]\neach='.[]'\nmatch='id=.id'\n[extract]\nx='.x'",
+            "[poll] submits a job for each row",
+        ),
+        ("untill = '.x'", PRICE, "until"),
+    ] {
+        let job = PollJob { rows: 3, submit: "", poll, rest };
+        let ended = throng("plan").flags(&job.file(&place, &mock.url())).exits(2);
+        assert!(ended.stderr.contains(why), "{why}: {}", ended.stderr);
+    }
+    assert_eq!(mock.judgement().requests, 0);
+}
