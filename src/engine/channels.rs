@@ -280,7 +280,17 @@ impl Inbox {
 
     /// The next row, if it need not be waited for.
     pub fn try_next(&self) -> Option<Row> {
-        self.take().or_else(|| self.stage.rows.try_recv().ok())
+        if let Some(row) = self.take() {
+            return Some(row);
+        }
+        if self.is_shut() {
+            return None;
+        }
+        let row = self.stage.rows.try_recv().ok()?;
+        if let Some(room) = self.room() {
+            room.take_anyway(1);
+        }
+        Some(row)
     }
 
     /// The next row; none after the last.
@@ -295,15 +305,14 @@ impl Inbox {
                     Some(room) => room.take(self.chunk).await,
                     None => self.chunk,
                 };
+                let mut spare = SpareRoom { room: self.room(), rows: most };
                 let row = self.stage.rows.recv().await.ok();
                 let mut taken = self.taken.borrow_mut();
                 if let Some(row) = row {
                     taken.push_back(row);
                     taken.extend(self.more(most));
                 }
-                if let Some(room) = self.room() {
-                    room.give_back(most - taken.len());
-                }
+                spare.rows -= taken.len();
                 if taken.is_empty() {
                     return None;
                 }
@@ -318,6 +327,20 @@ impl Inbox {
         let share = rows.len() / (2 * rows.receiver_count().max(1));
         let next = move |_| rows.try_recv().ok();
         (1..most.min(share)).map_while(next)
+    }
+}
+
+/// Rows that the gate has admitted and that have not come: dropped, it gives them back.
+struct SpareRoom<'a> {
+    room: Option<&'a RoomGate>,
+    rows: usize,
+}
+
+impl Drop for SpareRoom<'_> {
+    fn drop(&mut self) {
+        if let Some(room) = self.room {
+            room.give_back(self.rows);
+        }
     }
 }
 

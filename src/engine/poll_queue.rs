@@ -161,7 +161,7 @@ mod tests {
         for number in 0..rows {
             to_workers.try_send(Row { number, ..Row::default() }).unwrap();
         }
-        Inbox::new(StageChannels::of(inbox), 4)
+        Inbox::new(StageChannels::of(inbox), 4, None)
     }
 
     /// The tasks in their order: `row 0` or the name of a job.
