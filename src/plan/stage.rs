@@ -351,6 +351,8 @@ fn check_combinations(
         "nothing says what to keep of the pages: give items.each (--each) for a record of each item, or extract (--extract) for one record with the values of all pages"
     } else if polls && has_pages {
         "[poll] takes the last answer of each job, and pages go on with one: leave one of them out, or give the list of results a [[step]] of its own"
+    } else if polls && job.save.is_some() {
+        "save (--save) writes the one answer of a row to a file, and a row with [poll] has several: fetch the result in a [[step]] of its own"
     } else if polls && is_batch {
         "[poll] submits a job for each row, and batch.size (--batch) asks for many rows at once: leave one of them out"
     } else if is_batch && has_pages {

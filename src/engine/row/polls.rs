@@ -99,7 +99,7 @@ impl RowExecutor {
             Ok((None, answer)) => {
                 let request = PageRequest { request, trust: RedirectTrust::Own };
                 let job = PolledJob { row, trace, ..self.job(poll, Row::default(), request) };
-                self.finish(job, answer, emit).await?;
+                self.finish_job(job, answer, emit).await?;
             }
             Ok((Some(accepted), answer)) => {
                 let job = Box::new(PolledJob { trace, ..accepted });
@@ -247,7 +247,7 @@ impl RowExecutor {
             AnswerContext { row: Some(&job.row), ..answer.context(job.request.request.uri()) };
         let state = poll.state(&answer.body, &context);
         let failure = match state {
-            Ok(JobState::Done) => return self.finish(*job, answer, emit).await,
+            Ok(JobState::Done) => return self.finish_job(*job, answer, emit).await,
             Ok(JobState::Running) if Instant::now() < job.deadline => {
                 let pause = self.pause(poll, &job, &answer);
                 self.polls.push(job.deadline.min(Instant::now() + pause), job);
@@ -299,7 +299,7 @@ impl RowExecutor {
     }
 
     /// Takes the values of the answer of a job that is done.
-    async fn finish<E: AsyncFn(Record)>(
+    async fn finish_job<E: AsyncFn(Record)>(
         &self,
         job: PolledJob,
         answer: Answer,
