@@ -21,7 +21,8 @@ pub struct ConvertArgs {
     /// The format of FROM [default: by its name]
     #[arg(long)]
     format: Option<Format>,
-    /// The table of a SQLite database to read [default: results, or the only one]
+    /// The table of a SQLite database to read [default: results, or the only one], or the sheet
+    /// of a workbook [default: the only one]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
     #[command(flatten)]

@@ -37,6 +37,8 @@ pub(crate) mod rows;
 #[cfg_attr(not(feature = "sqlite"), path = "sqlite/disabled.rs")]
 mod sqlite;
 mod times;
+#[cfg_attr(not(feature = "xlsx"), path = "xlsx/disabled.rs")]
+mod xlsx;
 
 use column_set::ColumnSet;
 pub use columns::{Columns, KeepBody, RESERVED};
@@ -57,6 +59,7 @@ static FORMATS: &[&FormatEntry] = &[
     &parquet::FORMAT,
     &sqlite::FORMAT,
     &arrow::FORMAT,
+    &xlsx::FORMAT,
 ];
 
 /// Whether a line of unknown format is the header of a table with `;` or `|`.
@@ -323,7 +326,7 @@ mod tests {
             ("b.csv.gz", Some(Format::CSV)),
             ("b.jsonl.zst", Some(Format::JSONL)),
             ("b.parquet", Some(Format::PARQUET)),
-            ("b.xlsx", None),
+            ("b.xls", None),
             ("csv", None),
             ("b.", None),
         ] {

@@ -105,14 +105,14 @@ fn names_beside(path: &Path) -> impl Iterator<Item = String> {
     files.map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
-/// Extensions of spreadsheets, which are not read.
-const SPREADSHEETS: [&str; 4] = ["xlsx", "xlsm", "xls", "ods"];
+/// Extensions of spreadsheets that are not read.
+const SPREADSHEETS: [&str; 3] = ["xls", "xlsb", "ods"];
 
 fn unknown_extension(path: &Path) -> String {
     let extension = path.extension().map(|it| it.to_string_lossy().to_ascii_lowercase());
     if extension.is_some_and(|it| SPREADSHEETS.contains(&it.as_str())) {
         return format!(
-            "{} is a spreadsheet, which is not read: save its sheet as CSV, with ids as texts",
+            "{} is a spreadsheet of a kind that is not read: save it as .xlsx, or its sheet as CSV",
             path.display()
         );
     }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_extension_tells_the_format_unless_it_is_given() {
-        let folder = folder_with(&["a.csv", "a.xlsx", "a"]);
+        let folder = folder_with(&["a.csv", "a.xls", "a"]);
         assert_eq!(check_in(&folder, "a.csv", None), Ok(Format::CSV));
         assert_eq!(check_in(&folder, "a.csv", Some(Format::LINES)), Ok(Format::LINES));
         assert_eq!(check_in(&folder, "a", Some(Format::JSON)), Ok(Format::JSON));
@@ -150,14 +150,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_says_what_to_do() {
-        let folder = folder_with(&["tickers.csv", "other.csv", "a.xlsx", "a.xyz", "a"]);
+        let folder = folder_with(&["tickers.csv", "other.csv", "a.xls", "a.xyz", "a"]);
         fs::create_dir(folder.path().join("b.csv")).unwrap();
         #[rustfmt::skip]
         let cases = [
             ("zzzz", "cannot open zzzz: No such file", ": check its name"),
             ("tickrs.csv", "cannot open tickrs.csv: No such file", ": is it tickers.csv?"),
             ("b.csv", "b.csv is a directory, and not one of Parquet files: name", "a file in it"),
-            ("a.xlsx", "a.xlsx is a spreadsheet, which is not read: save", "with ids as texts"),
+            ("a.xls", "a.xls is a spreadsheet of a kind that is not read", "its sheet as CSV"),
             ("a.xyz", "a.xyz: the extension \"xyz\" is unknown: say", "(input.format)"),
             ("a", "a: it has no extension: say", "(input.format)"),
         ];

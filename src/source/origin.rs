@@ -60,7 +60,7 @@ impl SourceOrigin {
                 let has_tables = matches!(format.reader(), Read::Tables(_));
                 if settings.table.is_some() && !has_tables {
                     return Err(format!(
-                        "input.table (--table) names a table of a SQLite database, and {file} is none: leave it out"
+                        "input.table (--table) names a table of a SQLite database or a sheet of a workbook, and {file} is none: leave it out"
                     ));
                 }
                 let table = settings.table.clone();

@@ -244,3 +244,30 @@ fn a_run_and_its_pipe_read_tables_as_convert_does() {
     let ended = asks.with_stdin("x\nid:a b\n7:1\n").ends().with_code(0);
     assert_eq!(ended.records()[0]["a b"], "1");
 }
+
+#[test]
+fn a_sheet_of_a_workbook_is_a_table_with_types() {
+    let found = rows(&case("orders.xlsx"), "");
+    assert_eq!(
+        found,
+        [
+            json!({
+                "Order ID": 1001, "code": "007", "day": "2026-11-27",
+                "at": "2026-11-27T12:30:05", "time": "08:15:00", "took": "30:05:00",
+                "paid": true, "price": 1.5, "column_9": "x", "formula": null, "note": "a\nb"
+            }),
+            json!({
+                "Order ID": 123_456_789_012_345_u64, "code": "é ü", "day": null, "at": null,
+                "time": null, "took": null, "paid": false, "price": -2, "column_9": null,
+                "formula": null, "note": null
+            }),
+        ]
+    );
+    let two = case("two_sheets.xlsx");
+    refused(&two, "").says("has the sheets Orders, Notes & more: say which one");
+    refused(&two, "--table Order").says("and none called Order: say which one");
+    assert_eq!(rows(&two, "--table Orders"), found);
+    let place = Place::new();
+    let text = place.file("no.xlsx", "a,b\n1,2\n");
+    refused(&text, "").says("is no workbook of Excel");
+}

@@ -16,7 +16,8 @@ pub struct InputFlags {
     /// The format of the input [default: by the file's name]
     #[arg(long, value_parser = PossibleValuesParser::new(Format::all().map(Format::name)))]
     format: Option<String>,
-    /// The table to read of a SQLite database [default: results, or the only one]
+    /// The table to read of a SQLite database [default: results, or the only one], or the sheet
+    /// of a workbook [default: the only one]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
     #[command(flatten)]
