@@ -91,20 +91,38 @@ impl RunJars {
         }
     }
 
-    /// The jar of a request with this key of the pool, for this row.
-    pub fn of<'a>(&'a self, key: Option<usize>, row: Option<&'a RowJar>) -> &'a CookieJar {
-        let of_row = row.and_then(|row| row.0.as_deref());
-        of_row.unwrap_or_else(|| self.of_key(key))
+    /// The jar of a request with this key of the pool, for this row; none if rows have jars and
+    /// this one has none.
+    pub fn of<'a>(&'a self, key: Option<usize>, row: Option<&'a RowJar>) -> Option<&'a CookieJar> {
+        match self.scope {
+            CookieScope::Run => Some(self.of_key(key)),
+            CookieScope::Row => row?.0.as_deref(),
+        }
+    }
+
+    /// Empties the jars of a key of the pool, or of all of them, before another login.
+    pub fn clear(&self, key: Option<usize>) {
+        match key {
+            Some(_) => self.of_key(key).clear(),
+            None => self.jars.iter().for_each(CookieJar::clear),
+        }
     }
 
     /// The jar of a key of the pool; that of the run without one.
-    fn of_key(&self, key: Option<usize>) -> &CookieJar {
+    pub fn of_key(&self, key: Option<usize>) -> &CookieJar {
         let index = key.map_or(0, |key| key + 1);
         self.jars.get(index).unwrap_or(&self.jars[0])
     }
 }
 
 impl RowJar {
+    /// Empties the jar, as its cookies are those of a session that has ended.
+    pub fn clear(&self) {
+        if let Some(jar) = &self.0 {
+            jar.clear();
+        }
+    }
+
     /// Whether a server has set a cookie for the row, which another run would lack.
     pub fn has_cookies(&self) -> bool {
         self.0.as_ref().is_some_and(|jar| !jar.lock().origins.is_empty())
@@ -119,6 +137,12 @@ impl RowJar {
 impl CookieJar {
     fn new(secrets: Secrets) -> CookieJar {
         CookieJar { kept: Mutex::default(), secrets }
+    }
+
+    fn clear(&self) {
+        let mut kept = self.lock();
+        kept.generation += 1;
+        kept.origins.clear();
     }
 
     /// Adds the cookies that the request's server wants back, after those of the job, which
@@ -403,15 +427,15 @@ mod tests {
         let jars = RunJars::new(CookieScope::Run, 2, &Secrets::default());
         let mut row = RowJar::default();
         jars.equip(&mut row);
-        set(jars.of(Some(1), Some(&row)), "http://h/", &["k=1"]);
-        assert_eq!(sent(jars.of(Some(1), None), "http://h/"), ["k=1"]);
-        assert!(sent(jars.of(Some(0), None), "http://h/").is_empty());
+        set(jars.of(Some(1), Some(&row)).unwrap(), "http://h/", &["k=1"]);
+        assert_eq!(sent(jars.of(Some(1), None).unwrap(), "http://h/"), ["k=1"]);
+        assert!(sent(jars.of(Some(0), None).unwrap(), "http://h/").is_empty());
         let jars = RunJars::new(CookieScope::Row, 0, &Secrets::default());
         let other = row.clone();
         jars.equip(&mut row);
-        set(jars.of(None, Some(&row)), "http://h/", &["r=1"]);
-        assert_eq!(sent(jars.of(None, Some(&row.clone())), "http://h/"), ["r=1"]);
-        assert!(sent(jars.of(None, Some(&other)), "http://h/").is_empty());
+        set(jars.of(None, Some(&row)).unwrap(), "http://h/", &["r=1"]);
+        assert_eq!(sent(jars.of(None, Some(&row.clone())).unwrap(), "http://h/"), ["r=1"]);
+        assert!(jars.of(None, Some(&other)).is_none());
         assert!(row.secrets().is_none(), "a short value is no secret");
     }
 }

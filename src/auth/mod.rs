@@ -3,10 +3,11 @@
 //! Each scheme is a file and a line in `SCHEMES`: it builds a [`Scheme`] of its
 //! settings. Mutual TLS belongs to the connection: see [`send`](crate::send).
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Uri};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -15,10 +16,14 @@ use crate::render::{RenderContext, SecretHeader};
 mod assertion;
 mod basic;
 mod bearer;
+mod freshness;
 mod hash;
 mod header;
 mod hmac;
+mod lifetime;
+mod login;
 mod oauth2;
+mod placeholders;
 mod pool;
 mod refresh_token;
 mod scheme;
@@ -27,6 +32,7 @@ mod token_client;
 mod token_response;
 mod tokens;
 
+pub use login::{BeforeSettings, Login, LoginDraft};
 use pool::KeyPool;
 pub use scheme::{Scheme, Settings};
 use scheme::{SchemeSettings, append_secret};
@@ -56,16 +62,19 @@ pub fn help() -> String {
     SCHEMES.iter().map(line).collect()
 }
 
-/// Adds secret headers, keys of the pool and the job's scheme to each attempt.
+/// Adds secret headers, keys of the pool, the secrets of a login and the job's scheme to each
+/// attempt.
 #[derive(Default)]
 pub struct Signer {
     headers: Vec<SecretHeader>,
     pool: KeyPool,
+    login: Option<Arc<Login>>,
     scheme: Option<Box<dyn Scheme>>,
 }
 
 impl Signer {
-    /// A signer with these headers, these keys of the pool, and the scheme of `[auth]`.
+    /// A signer with these headers, these keys of the pool, the scheme of `[auth]`, and the
+    /// login of the run.
     ///
     /// # Errors
     /// Which key of `[auth]` is wrong, and why.
@@ -73,10 +82,12 @@ impl Signer {
         headers: Vec<SecretHeader>,
         keys: &[String],
         settings: &Settings,
+        login: Option<Arc<Login>>,
         context: &RenderContext<'_>,
     ) -> Result<Signer, Error> {
         Ok(Signer {
             headers,
+            login,
             pool: KeyPool::new(keys),
             scheme: if settings.is_empty() { None } else { Some(scheme(settings, context)?) },
         })
@@ -91,13 +102,25 @@ impl Signer {
     /// Whether it adds nothing but keys of the pool.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.headers.is_empty() && self.scheme.is_none()
+        self.headers.is_empty() && self.scheme.is_none() && self.login.is_none()
     }
 
     /// The tokens that must be fetched before a request is signed, if the scheme has any.
     #[must_use]
     pub fn tokens(&self) -> Option<&Tokens> {
         self.scheme.as_ref()?.tokens()
+    }
+
+    /// The login that must be made before a request is signed, if the job has one.
+    #[must_use]
+    pub fn login(&self) -> Option<&Login> {
+        self.login.as_deref()
+    }
+
+    /// The URLs of its tokens and its login.
+    pub fn uris(&self) -> impl Iterator<Item = &Uri> {
+        let login = self.login().into_iter().flat_map(Login::uris);
+        self.tokens().map(Tokens::uri).into_iter().chain(login)
     }
 
     /// Signs one attempt at this time; `key` is the number of its key in the pool.
@@ -114,12 +137,19 @@ impl Signer {
             append_secret(request.headers_mut(), name, text.get()?.expose())?;
         }
         if let Some(key) = key {
-            self.pool.fill_in(request, key);
+            self.pool.fill_in(request, key)?;
         }
-        match &self.scheme {
-            Some(scheme) => scheme.sign(request, at),
-            None => Ok(()),
+        if let Some(login) = &self.login {
+            login.fill_in(request, key)?;
         }
+        if let Some(scheme) = &self.scheme {
+            scheme.sign(request, at)?;
+            // The token of a scheme may be that of the login.
+            if let Some(login) = &self.login {
+                login.fill_in(request, key)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -135,8 +165,6 @@ fn scheme(settings: &Settings, context: &RenderContext<'_>) -> Result<Box<dyn Sc
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     pub(super) fn signed(settings: Value, at: SystemTime) -> Result<Request<Bytes>, String> {
@@ -145,8 +173,8 @@ mod tests {
             vault: &Arc::default(),
         };
         let settings = settings.as_object().unwrap();
-        let signer =
-            Signer::new(Vec::new(), &[], settings, &context).map_err(|error| error.to_string())?;
+        let signer = Signer::new(Vec::new(), &[], settings, None, &context)
+            .map_err(|error| error.to_string())?;
         let mut request =
             Request::post("https://h/a?b=c").body(Bytes::from_static(b"body")).unwrap();
         signer.sign(&mut request, None, at)?;

@@ -1,10 +1,9 @@
 //! A pool of API keys: each attempt uses one that its limits allow. Pure.
 
 use bytes::Bytes;
-use http::header::HeaderValue;
-use http::{Request, Uri};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use http::Request;
 
+use super::placeholders::fill_in;
 use crate::render::KEY_PLACEHOLDER;
 
 /// The keys of a job.
@@ -19,42 +18,15 @@ impl KeyPool {
     }
 
     /// Replaces the placeholder by this key, wherever it stands in the request.
-    pub fn fill_in(&self, request: &mut Request<Bytes>, key: usize) {
+    ///
+    /// # Errors
+    /// The place in which the key can't stand.
+    pub fn fill_in(&self, request: &mut Request<Bytes>, key: usize) -> Result<(), String> {
         let Some(key) = self.keys.get(key) else {
-            return;
+            return Ok(());
         };
-        for value in request.headers_mut().values_mut() {
-            if let Some(filled) = in_header(value, key) {
-                *value = filled;
-            }
-        }
-        if let Some(uri) = in_uri(request.uri(), key) {
-            *request.uri_mut() = uri;
-        }
-        if let Some(body) = in_body(request.body(), key) {
-            *request.body_mut() = body;
-        }
+        fill_in(request, KEY_PLACEHOLDER, key)
     }
-}
-
-fn in_header(value: &HeaderValue, key: &str) -> Option<HeaderValue> {
-    let text = value.to_str().ok().filter(|text| text.contains(KEY_PLACEHOLDER))?;
-    let mut filled = HeaderValue::try_from(text.replace(KEY_PLACEHOLDER, key)).ok()?;
-    filled.set_sensitive(true);
-    Some(filled)
-}
-
-fn in_uri(uri: &Uri, key: &str) -> Option<Uri> {
-    if !uri.path_and_query()?.as_str().contains(KEY_PLACEHOLDER) {
-        return None;
-    }
-    let key = utf8_percent_encode(key, NON_ALPHANUMERIC).to_string();
-    uri.to_string().replace(KEY_PLACEHOLDER, &key).parse().ok()
-}
-
-fn in_body(body: &Bytes, key: &str) -> Option<Bytes> {
-    let text = std::str::from_utf8(body).ok()?;
-    text.contains(KEY_PLACEHOLDER).then(|| text.replace(KEY_PLACEHOLDER, key).into())
 }
 
 impl std::fmt::Debug for KeyPool {
@@ -76,7 +48,7 @@ mod tests {
                 .header("accept", "*/*")
                 .body(Bytes::from(format!("{{\"k\":\"{KEY_PLACEHOLDER}\"}}")))
                 .unwrap();
-        pool.fill_in(&mut request, 1);
+        pool.fill_in(&mut request, 1).unwrap();
         assert_eq!(request.uri(), "http://h/se%20cond/x?key=se%20cond&a=1");
         assert_eq!(request.headers()["authorization"], "Bearer se cond");
         assert!(request.headers()["authorization"].is_sensitive());

@@ -6,22 +6,16 @@
 
 use std::fs::File;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Uri};
 
+use super::freshness::{Freshness, MAX_UNUSED};
 use super::refresh_token::RefreshToken;
 use super::token_client::TokenClient;
 use super::token_response::TokenResponse;
 use crate::secret::Secret;
-
-/// Maximum number of tokens in a row that expire before anything is signed with them.
-const MAX_UNUSED: u32 = 3;
-
-/// Time before its expiry at which a token is renewed; a fifth of its lifetime if that is
-/// less.
-const EARLY_RENEWAL: Duration = Duration::from_secs(60);
 
 /// The tokens of a run, shared by all signers.
 pub struct Tokens {
@@ -33,23 +27,11 @@ pub struct Tokens {
 
 #[derive(Default)]
 struct TokenState {
-    token: Option<Token>,
+    token: Option<Secret>,
+    freshness: Freshness,
     refresh: Option<RefreshToken>,
-    /// Number of tokens so far.
-    edition: u64,
-    /// Whether the server has accepted the current token.
-    accepted: bool,
-    /// Whether the server refuses the current token, which it accepted before.
-    expired: bool,
-    /// Number of tokens fetched since a request was signed.
-    unused: u32,
     /// Why a new refresh token is lost when this run ends, if so.
     loss: Option<String>,
-}
-
-struct Token {
-    text: Secret,
-    until: Option<Instant>,
 }
 
 /// Keeps other runs from using the refresh token of the same file while it lives.
@@ -74,15 +56,13 @@ impl Tokens {
     /// Whether there is a token that need not be renewed yet.
     #[must_use]
     pub fn is_fresh(&self, now: Instant) -> bool {
-        let state = self.state();
-        let token = state.token.as_ref().filter(|_| !state.expired);
-        token.is_some_and(|token| token.until.is_none_or(|until| now < until))
+        self.state().freshness.is_fresh(now)
     }
 
     /// The number of the current token.
     #[must_use]
     pub fn edition(&self) -> u64 {
-        self.state().edition
+        self.state().freshness.edition()
     }
 
     /// Waits for the turn to fetch a token: meanwhile another worker may have done so.
@@ -92,21 +72,15 @@ impl Tokens {
 
     /// Notes that the server has accepted the token of this edition.
     pub fn mark_accepted(&self, edition: u64) {
-        let mut state = self.state();
-        state.accepted |= state.edition == edition;
+        self.state().freshness.mark_accepted(edition);
     }
 
     /// Notes that the server has refused the token of this edition. Returns whether
     /// another attempt is worth it, which a token that was never accepted is not.
     #[must_use]
     pub fn mark_refused(&self, edition: u64) -> bool {
-        let mut state = self.state();
-        if state.edition != edition || state.expired {
-            return true;
-        }
         // The token stays: other workers may be about to sign with it.
-        state.expired = state.accepted;
-        state.accepted
+        self.state().freshness.mark_refused(edition, 0)
     }
 
     /// The request for a new token at this time.
@@ -115,7 +89,7 @@ impl Tokens {
     /// Which setting can't be sent, or that no token lives long enough.
     pub fn request(&self, now: SystemTime) -> Result<Request<Bytes>, String> {
         let mut state = self.state();
-        if state.unused >= MAX_UNUSED {
+        if state.freshness.expires_unused() {
             return Err(format!(
                 "its last {MAX_UNUSED} tokens had expired before a request had its turn under the limits: have the server give tokens that live longer"
             ));
@@ -176,15 +150,8 @@ impl Tokens {
             state.loss = kept.err();
         }
         let lifetime = response.lifetime?;
-        state.token = Some(Token {
-            text: Secret::new(response.access_token),
-            // A time beyond the range of the clock never comes.
-            until: lifetime.and_then(|it| now.checked_add(it - EARLY_RENEWAL.min(it / 5))),
-        });
-        state.edition += 1;
-        state.unused += 1;
-        state.accepted = false;
-        state.expired = false;
+        state.token = Some(Secret::new(response.access_token));
+        state.freshness.renew(lifetime, now);
         Ok(())
     }
 
@@ -201,9 +168,8 @@ impl Tokens {
     /// That there is none.
     pub(super) fn use_token(&self) -> Result<Secret, String> {
         let mut state = self.state();
-        state.unused = 0;
-        let token = state.token.as_ref().ok_or("there is no token")?;
-        Ok(token.text.clone())
+        state.freshness.mark_used();
+        state.token.clone().ok_or_else(|| "there is no token".to_owned())
     }
 
     fn state(&self) -> MutexGuard<'_, TokenState> {

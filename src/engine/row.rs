@@ -34,6 +34,7 @@ mod attempt;
 mod batch;
 mod credentials;
 mod feedback;
+mod login;
 mod outage;
 mod page_records;
 mod pages;
@@ -336,9 +337,14 @@ impl RequestExecutor {
             self.check_aborted(&outcome, tries)?;
             if let (Ok(answer), Purpose::Own, true) =
                 (&outcome, terms.purpose, self.has_credentials)
-                && self.renew_credentials(answer.status, trace).await?
+                && self.renew_credentials(answer.status, terms.row, trace).await?
             {
                 continue;
+            }
+            if let (Ok(answer), Purpose::Login(_)) = (&outcome, terms.purpose)
+                && answer.status.is_redirection()
+            {
+                return Ok(outcome.map_err(|error| error.failure()));
             }
             let judge = &self.stage().judge;
             let verdict = judge.verdict(&mut tries, judged, self.context.world.draw());
@@ -396,6 +402,7 @@ impl RequestExecutor {
     ) -> Result<AttemptOutcome, Cancelled> {
         let mut request = Cow::Borrowed(request);
         let mut hops = 0;
+        let mut login_trust = RedirectTrust::Own;
         loop {
             let answer = match pin!(self.send_fresh(&request, terms, trace)).await {
                 Ok(answer) => answer,
@@ -409,9 +416,10 @@ impl RequestExecutor {
             let trust = match terms.purpose {
                 Purpose::Own => RedirectTrust::Own,
                 Purpose::Foreign => RedirectTrust::Foreign,
+                Purpose::Login(_) => login_trust,
                 Purpose::Token(_) => return Ok(Ok(answer)),
             };
-            if !answer.status.is_redirection() {
+            if !answer.status.is_redirection() || self.ends_session(answer.status, terms.purpose) {
                 return Ok(Ok(answer));
             }
             let transport = &self.stage().transport;
@@ -419,7 +427,12 @@ impl RequestExecutor {
             match redirect::next(&request, trust, &answer) {
                 Some((next, trust)) if may_follow(next.uri()) => {
                     request = Cow::Owned(next);
-                    terms.purpose = Purpose::of(trust);
+                    terms.purpose = match terms.purpose {
+                        Purpose::Login(api) if trust == RedirectTrust::Own => Purpose::Login(api),
+                        Purpose::Login(_) => Purpose::Login(RedirectTrust::Foreign),
+                        _ => Purpose::of(trust),
+                    };
+                    login_trust = trust;
                     hops += 1;
                     self.counters().redirected();
                 }

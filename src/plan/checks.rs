@@ -7,7 +7,6 @@ use http::Uri;
 
 use super::diagnostics::closest;
 use super::{Job, Stage};
-use crate::auth::Tokens;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::extract::Extractor;
@@ -187,11 +186,11 @@ pub fn check_later_hosts(stage: &Stage) -> Result<(), Error> {
     }
 }
 
-/// Checks the URLs that the job writes out: of its tokens, and of its requests, which is
+/// Checks the URLs that the job writes out: of its tokens and login, and of its requests, which is
 /// given if it is fixed.
 fn check_fixed_hosts(stage: &Stage) -> Result<Option<Uri>, Error> {
     let fixed = stage.renderer.fixed_uri();
-    for uri in fixed.iter().chain(stage.signer.tokens().map(Tokens::uri)) {
+    for uri in fixed.iter().chain(stage.signer.uris()) {
         stage.check_cleartext(uri).map_err(Error::plan)?;
     }
     Ok(fixed)

@@ -43,6 +43,9 @@ pub struct Job {
     pub request: render::Settings,
     /// How requests are signed.
     pub auth: auth::Settings,
+    /// The login: requests before those of rows, whose answers give secrets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<auth::BeforeSettings>,
     /// Where secrets are read.
     pub secrets: secret::Settings,
     /// Which variables of the environment are secrets.

@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::Job;
 use super::profile::Profile;
+use super::{Job, before};
 use crate::error::Error;
 
 /// The settings of a file and of flags, merged, before they are a [`Job`].
@@ -50,7 +50,8 @@ impl Layers {
     /// # Errors
     /// Which flag doesn't fit; there is no such profile or tier, or a header is missing that
     /// it wants.
-    pub fn job(self) -> Result<Job, Error> {
+    pub fn job(mut self) -> Result<Job, Error> {
+        before::name_as_secrets(&mut self.0);
         let Some(api) = self.0["api"].as_str() else {
             return read(self.0);
         };

@@ -32,6 +32,26 @@ pub fn of(job: &Job) -> Vec<Literal> {
     ] {
         in_map(place, map, &mut all);
     }
+    for before in &job.before {
+        for (place, map) in [
+            ("before.headers", &before.headers),
+            ("before.query", &before.query),
+            ("before.form", &before.form),
+            ("before.auth", &before.auth),
+        ] {
+            in_map(place, map, &mut all);
+        }
+        if let Some(json) = &before.json {
+            in_value("before.json", json, &mut all);
+        }
+        let data = before.data.as_deref().map(keys_in_data).unwrap_or_default();
+        all.extend(
+            data.into_iter().map(|key| Literal {
+                place: format!("before.data: {}", key.name),
+                value: key.value,
+            }),
+        );
+    }
     // The path of a file that holds a refresh token is no key.
     all.retain(|it| !(it.place.starts_with("auth.") && it.value.starts_with("file:")));
     if let Some(json) = &request.json {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::Uri;
 
+use crate::auth::{BeforeSettings, Login};
 use crate::cookies::CookieScope;
 use crate::error::Error;
 use crate::format::KeepBody;
@@ -23,6 +24,7 @@ use workers::WorkerConfig;
 use workload::PlannedWork;
 
 mod account;
+mod before;
 mod checks;
 mod cleartext;
 mod deadline;
@@ -97,7 +99,9 @@ impl Plan {
                 "the profile {api} was set after the job was read: write it in the job's text (api)"
             )));
         }
-        let vault = Arc::new(Vault::new(&job.secrets)?.with(job.env.clone()));
+        let names = BeforeSettings::names(&job.before);
+        let vault = Vault::new(&job.secrets)?.with(job.env.clone()).with_logins(names)?;
+        let vault = Arc::new(vault);
         let plan = Plan::checked(job, environment, &vault);
         plan.map_err(|error| error.map(|text| vault.secrets().hide(text)))
     }
@@ -117,7 +121,10 @@ impl Plan {
         vault: &Arc<Vault>,
     ) -> Result<Plan, Error> {
         let context = RenderContext { environment, vault };
-        let (mut stages, mut notes) = stages::of(job, &context)?;
+        before::check(job)?;
+        let login = Login::new(&job.before, &job.limit.keys, &context)?.map(Arc::new);
+        let (mut stages, mut notes) = stages::of(job, login.as_ref(), &context)?;
+        notes.extend(before::warning(job));
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = WorkerConfig::new(&job.workers)?;
         check_files(job)?;

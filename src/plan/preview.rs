@@ -8,7 +8,7 @@ use http::Request;
 
 use super::workload::{CostRange, TotalUse};
 use super::{Plan, SaveMode};
-use crate::auth::Signer;
+use crate::auth::{Login, Signer};
 use crate::error::Error;
 use crate::limit::{Estimate, Guard, Policy, QuotaBalance, Time, Workload};
 use crate::poll::Poll;
@@ -73,6 +73,9 @@ impl Plan {
             if let Some(poll) = &stage.poll {
                 let _ = writeln!(text, "{:<8}  {}", "poll", self.polls(poll));
             }
+        }
+        for line in self.first().signer.login().into_iter().flat_map(Login::describe) {
+            let _ = writeln!(text, "{:<8}  {}", "before", escape(&self.secrets.hide(line)));
         }
         for secret in self.secrets_used() {
             let _ = writeln!(text, "{:<8}  {}", "secret", escape(&secret));

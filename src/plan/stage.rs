@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, Uri};
 use serde_json::Value;
 
-use crate::auth::{Signer, Tokens};
+use crate::auth::{Login, Signer};
 use crate::batch::Batch;
 use crate::cookies::CookieScope;
 use crate::error::Error;
@@ -90,6 +90,7 @@ impl Stage {
     pub(super) fn new(
         job: &Job,
         limiter: usize,
+        login: Option<&Arc<Login>>,
         context: &RenderContext<'_>,
     ) -> Result<Stage, Error> {
         let rows = if job.input.format == Some(Format::REQUESTS) {
@@ -112,7 +113,8 @@ impl Stage {
         for literal in literals::of(job) {
             literal.hide(context.vault.secrets());
         }
-        let signer = Signer::new(secret_headers, renderer.keys(), &job.auth, context)?;
+        let signer =
+            Signer::new(secret_headers, renderer.keys(), &job.auth, login.cloned(), context)?;
         let names = job.request.headers.keys().cloned().chain(signer.added_names());
         let renderer = renderer.writing(names);
         let judge = Judge::new(job.retry.clone());
@@ -383,7 +385,7 @@ fn transport(
     context: &RenderContext<'_>,
 ) -> Result<Transport, Error> {
     let fixed = [renderer.fixed_uri(), poll.and_then(Poll::fixed_uri)];
-    let named = fixed.iter().flatten().chain(signer.tokens().map(Tokens::uri));
+    let named = fixed.iter().flatten().chain(signer.uris());
     let hosts = Hosts::new(&job.request.allow_host).map_err(Error::plan)?;
     let guard = send::AddressPolicy::new(named, hosts, job.network.allow_private);
     let environment = context.environment;
@@ -436,6 +438,7 @@ fn cost_expressions(policy: &Policy) -> CostExpressions {
         costs: policy.units().iter().map(cost).collect(),
         scopes: policy.scopes().to_vec(),
         keys: policy.keys().to_vec(),
+        is_key_optional: false,
     }
 }
 

@@ -1,8 +1,11 @@
 //! The stages of a plan: the values of one are the next one's rows. Pure.
 
+use std::sync::Arc;
+
 use http::Method;
 
 use super::{Job, Stage, checks, warnings};
+use crate::auth::Login;
 use crate::error::Error;
 use crate::judge::Meaning;
 use crate::render::RenderContext;
@@ -13,12 +16,16 @@ use crate::source::Survey;
 ///
 /// # Errors
 /// Which stage is wrong, and why; or that the values of one are no rows for the next.
-pub fn of(job: &Job, context: &RenderContext<'_>) -> Result<(Vec<Stage>, Vec<String>), Error> {
+pub fn of(
+    job: &Job,
+    login: Option<&Arc<Login>>,
+    context: &RenderContext<'_>,
+) -> Result<(Vec<Stage>, Vec<String>), Error> {
     let first = if job.step.is_empty() {
-        Stage::new(job, 0, context)?
+        Stage::new(job, 0, login, context)?
     } else {
         // The answers of the last stage are saved.
-        Stage::new(&Job { save: None, ..job.clone() }, 0, context)?
+        Stage::new(&Job { save: None, ..job.clone() }, 0, login, context)?
     };
     let mut warnings = warnings::of(job, &first);
     let mut stages = vec![first];
@@ -28,7 +35,8 @@ pub fn of(job: &Job, context: &RenderContext<'_>) -> Result<(Vec<Stage>, Vec<Str
         limiters = limiters.max(limiter + 1);
         let is_last = number == job.step.len() + 1;
         let own = Job { save: job.save.clone().filter(|_| is_last), ..config.as_job(job) };
-        let stage = Stage::new(&own, limiter, context).and_then(|stage| {
+        let stage = Stage::new(&own, limiter, login, context).and_then(|stage| {
+            check_key(limiter, login)?;
             check_repeatable(&own, &stage, &stages)?;
             checks::check_later_hosts(&stage)?;
             Ok(stage)
@@ -98,6 +106,17 @@ fn check_repeatable(job: &Job, stage: &Stage, before: &[Stage]) -> Result<(), Er
              give step.retry.idempotency-key a template, such as \"{{{{ id }}}}\"; or step.retry.unknown = \"resend\", if {method} does no harm here; \
              or run this step as a job of its own, with the records of the one before for input"
         )))
+    }
+}
+
+/// Checks that a login of each key has the keys of all stages.
+fn check_key(limiter: usize, login: Option<&Arc<Login>>) -> Result<(), Error> {
+    if limiter != 0 && login.is_some_and(|login| login.is_by_key()) {
+        Err(Error::plan(
+            "the login uses {{ key }} (before), so each key of the pool logs in, and this step has limits of its own (step.limit): leave them out",
+        ))
+    } else {
+        Ok(())
     }
 }
 

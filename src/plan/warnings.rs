@@ -19,9 +19,9 @@ use crate::source::Survey;
 
 /// The warnings of a stage, one sentence each.
 pub fn of(job: &Job, stage: &Stage) -> Vec<String> {
-    let uris = [stage.renderer.fixed_uri(), stage.signer.tokens().map(|t| t.uri().clone())];
-    let mut proxies: Vec<String> =
-        uris.iter().flatten().filter_map(|uri| proxy(stage, uri)).collect();
+    let fixed = stage.renderer.fixed_uri();
+    let uris = fixed.iter().chain(stage.signer.uris());
+    let mut proxies: Vec<String> = uris.filter_map(|uri| proxy(stage, uri)).collect();
     proxies.dedup();
     let insecure = job.tls.insecure.then(|| {
         "WARNING: certificates are NOT checked (tls.insecure or --insecure): anyone on the way can read and change all data".to_owned()

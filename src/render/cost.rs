@@ -20,6 +20,8 @@ pub struct CostExpressions {
     pub scopes: Vec<String>,
     /// Templates of API keys, one of which each request uses as `{{ key }}`.
     pub keys: Vec<String>,
+    /// Whether requests need not use the pool's keys.
+    pub is_key_optional: bool,
 }
 
 /// The cost of one request.
@@ -166,14 +168,15 @@ fn amount(text: &str) -> Result<u64, String> {
 /// # Errors
 /// That there is a pool and no use of it, or the other way round.
 pub(super) fn pool_templates(
-    keys: &[String],
+    costs: &CostExpressions,
     templates: &mut Templates,
 ) -> Result<Vec<Template>, Error> {
+    let keys = &costs.keys;
     match (keys.is_empty(), templates.uses_key()) {
         (true, true) => Err(Error::plan(
             "the request uses {{ key }}, but there is no pool of keys: limit.keys = [\"{{ env.KEY_A }}\", …] makes one; a field of the rows that is called key needs another name",
         )),
-        (false, false) => Err(Error::plan(
+        (false, false) if !costs.is_key_optional => Err(Error::plan(
             "limit.keys is given, but the request uses no {{ key }}: put it where the API key goes",
         )),
         _ => {
@@ -231,7 +234,7 @@ mod tests {
         let prices = CostExpressions {
             costs: vec![("requests".into(), None), ("tokens".into(), Some(cost.into()))],
             scopes: vec![scope.into()],
-            keys: Vec::new(),
+            ..CostExpressions::default()
         };
         Ok((CostTemplates::new(&prices, &mut templates)?, templates))
     }

@@ -72,6 +72,7 @@ pub struct Renderer {
     shape: RequestShape,
     cost_templates: CostTemplates,
     saved_path: Option<SavedPath>,
+    uses_key: bool,
     keys: Vec<String>,
 }
 
@@ -129,7 +130,8 @@ impl Renderer {
             }
         };
         let cost_templates = CostTemplates::new(costs, &mut templates)?;
-        let pool = pool_templates(&costs.keys, &mut templates)?;
+        let uses_key = templates.uses_key();
+        let pool = pool_templates(costs, &mut templates)?;
         let saved_path = settings.save.as_deref().map(|path| SavedPath::new(&mut templates, path));
         let saved_path = saved_path.transpose();
         let saved_path = saved_path.map_err(|why| Error::plan(format!("save (--save): {why}")))?;
@@ -142,6 +144,7 @@ impl Renderer {
             templates,
             cost_templates,
             saved_path,
+            uses_key,
             keys,
             headers: headers.of_rows,
             suppressed: SuppressHeaders(headers.suppressed),
@@ -232,6 +235,11 @@ impl Renderer {
     /// The keys of the pool, one of which replaces [`KEY_PLACEHOLDER`] in each request.
     pub fn keys(&self) -> &[String] {
         &self.keys
+    }
+
+    /// Whether requests use a key of the pool.
+    pub fn uses_key(&self) -> bool {
+        self.uses_key
     }
 
     /// The cost of a row's request.

@@ -24,6 +24,8 @@ const REREAD_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub struct Vault {
     entries: BTreeMap<String, VaultEntry>,
+    /// What stands in the place of values that only a login gives, by their names.
+    placeholders: BTreeMap<String, Secret>,
     secrets: Secrets,
     variables: Variables,
     /// The variables of the environment that the job uses, and their visibility.
@@ -64,6 +66,26 @@ impl Vault {
         Vault { variables, ..self }
     }
 
+    /// The vault with the names of values that a login gives: a request has a placeholder for
+    /// each, which nobody can guess, until it is signed.
+    ///
+    /// # Errors
+    /// Which name is given twice.
+    pub fn with_logins<'a>(mut self, names: impl Iterator<Item = &'a str>) -> Result<Vault, Error> {
+        for name in names {
+            let number = self.placeholders.len();
+            let placeholder = format!("throng{:016x}x{number}x", rand::random::<u64>());
+            self.secrets.add(&placeholder);
+            let before = self.placeholders.insert(name.to_owned(), Secret::new(placeholder));
+            if before.is_some() || self.entries.contains_key(name) {
+                return Err(Error::plan(format!(
+                    "before.extract.{name}: there is another secret of this name: give it one of its own"
+                )));
+            }
+        }
+        Ok(self)
+    }
+
     /// Adds a variable that the job uses. `is_key` says whether its name is that of a key.
     pub fn add_variable(&self, name: &str, value: &str, is_key: bool) {
         let shown = self.variables.visibility(name, value, is_key);
@@ -98,6 +120,9 @@ impl Vault {
 
     /// The current value of a secret.
     pub fn get(&self, name: &str) -> Option<Secret> {
+        if let Some(placeholder) = self.placeholders.get(name) {
+            return Some(placeholder.clone());
+        }
         let entry = self.entries.get(name)?;
         let value = entry.value.read().unwrap_or_else(PoisonError::into_inner);
         Some(value.clone())

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{RowEnd, TriedAnswer, TriedRow, TriedStep};
+use crate::auth::Login;
 use crate::extract::{self, ExtractedValue, outline};
 use crate::judge::signals::LimitSignal;
 use crate::plan::{HIDDEN, Stage, shown_request};
@@ -34,6 +35,10 @@ impl TriedRow {
         }
         for (name, value) in &self.row.fields {
             page.line(&format!("{name}: {}", plain(value)));
+        }
+        for line in plan.first().signer.login().into_iter().flat_map(Login::describe) {
+            page.title("before");
+            page.line(&line);
         }
         for step in &self.steps {
             let stage = &plan.stages[step.stage_index];

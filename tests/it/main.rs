@@ -56,6 +56,7 @@ mod kinds;
 mod limits;
 mod lists;
 mod locks;
+mod login;
 mod meanings;
 mod mistakes;
 mod modelled;

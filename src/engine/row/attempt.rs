@@ -79,6 +79,8 @@ pub(super) enum Purpose {
     /// A token: the request has a signature of its own, and its answer is secret. Its
     /// server is foreign unless the job's requests go there too.
     Token(RedirectTrust),
+    /// A login: as a token, but redirects are followed and cookies are kept.
+    Login(RedirectTrust),
 }
 
 /// The cost and the purpose of a request.
@@ -131,6 +133,9 @@ pub(super) struct AttemptTrace {
 pub(super) struct SignedWith {
     pub token: u64,
     pub vault: u64,
+    pub login: u64,
+    /// The key of the pool.
+    pub key: Option<usize>,
 }
 
 impl RequestExecutor {
@@ -233,7 +238,7 @@ impl RequestExecutor {
                 *pass = Box::pin(self.wait_for_origin(request.uri(), terms.purpose)).await?;
             }
             let acquired = if is_signed {
-                pin!(self.acquire_with_token(request, terms, trace)).await?
+                pin!(self.acquire_with_credentials(request, terms, trace)).await?
             } else {
                 pin!(self.connect_and_acquire(request.uri(), terms.cost)).await?
             };
@@ -256,6 +261,9 @@ impl RequestExecutor {
         }
         let jar = self.jar(terms, permit.key());
         let generation = jar.map(|jar| jar.add_to(&mut request)).unwrap_or_default();
+        if let Some(jar) = self.login_jar(terms.purpose, permit.key()) {
+            jar.add_to(&mut request);
+        }
         if terms.purpose == Purpose::Own {
             let world = &self.context.world;
             world.label(self.stage(), &mut request, terms.cost, permit.key());
@@ -290,7 +298,7 @@ impl RequestExecutor {
         trace.set_arrival(number, self.arrived(&permit, terms.cost));
         trace.latency = Some(time.elapsed());
         let answer = answer?;
-        if matches!(terms.purpose, Purpose::Token(_)) {
+        if terms.purpose.of_credentials().is_some() {
             return Ok(answer);
         }
         read.map_err(too_long)?;
@@ -308,8 +316,18 @@ impl RequestExecutor {
     /// The jar of a request with this key of the pool, if cookies are kept for it.
     fn jar<'a>(&'a self, terms: AttemptTerms<'a>, key: Option<usize>) -> Option<&'a CookieJar> {
         let jars = self.context.jars.as_ref()?;
-        let is_of_row = !matches!(terms.purpose, Purpose::Token(_));
-        is_of_row.then(|| jars.of(key, terms.row.map(|row| &row.jar)))
+        match terms.purpose {
+            Purpose::Own | Purpose::Foreign => jars.of(key, terms.row.map(|row| &row.jar)),
+            Purpose::Login(_) => Some(jars.of_key(self.stage().signer.login()?.key(key))),
+            Purpose::Token(_) => None,
+        }
+    }
+
+    /// The jar of the login, for a row's request with this key of the pool.
+    fn login_jar(&self, purpose: Purpose, key: Option<usize>) -> Option<&CookieJar> {
+        let is_of_row = matches!(purpose, Purpose::Own | Purpose::Foreign);
+        let (jars, login) = (self.context.jars.as_ref()?, self.stage().signer.login()?);
+        is_of_row.then(|| jars.of_key(login.key(key)))
     }
 
     fn warn_of_cookies(&self, left_out: u64) {
@@ -430,6 +448,14 @@ impl From<SendError> for AttemptError {
 }
 
 impl Purpose {
+    /// Whether its server is the API's, if its answer holds credentials and no row's values.
+    pub fn of_credentials(self) -> Option<RedirectTrust> {
+        match self {
+            Purpose::Token(trust) | Purpose::Login(trust) => Some(trust),
+            Purpose::Own | Purpose::Foreign => None,
+        }
+    }
+
     pub fn of(trust: RedirectTrust) -> Purpose {
         match trust {
             RedirectTrust::Own => Purpose::Own,

@@ -11,11 +11,13 @@ use super::attempt::{
     AttemptError, AttemptPermit, AttemptTerms, AttemptTrace, Cancelled, Purpose, RequestExecutor,
     SignedWith,
 };
+use super::login::LoginCause;
 use crate::auth::{RefreshLock, Tokens};
 use crate::judge::Tries;
 use crate::limit::Cost;
 use crate::metrics::WaitReason;
 use crate::record::FailureKind;
+use crate::row::Row;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, Delivery, Lease, SendError};
 use crate::threads;
@@ -26,21 +28,35 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 impl RequestExecutor {
-    /// A connection and a permit, at a time when a token is there. A token may expire
-    /// while its request waits for the permit: then the permit goes back, as nothing was sent.
-    pub(super) async fn acquire_with_token(
+    /// A connection and a permit, at a time when the token and the secrets of a login are there.
+    /// They may expire while the request waits for the permit: then the permit goes back, as
+    /// nothing was sent. So it does if its key has to log in first.
+    pub(super) async fn acquire_with_credentials(
         &self,
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
         trace: &mut AttemptTrace,
     ) -> Result<(Lease, AttemptPermit), AttemptError> {
-        let Some(tokens) = self.stage().signer.tokens() else {
+        let signer = &self.stage().signer;
+        let (tokens, login) = (signer.tokens(), signer.login());
+        if tokens.is_none() && login.is_none() {
             return pin!(self.connect_and_acquire(request.uri(), terms.cost)).await;
-        };
+        }
+        let mut cause = LoginCause { uri: request.uri(), terms, key: None };
         loop {
-            Box::pin(self.fetch_token(tokens, request.uri(), terms.cost, trace)).await?;
+            if let Some(tokens) = tokens {
+                Box::pin(self.fetch_token(tokens, request.uri(), terms.cost, trace)).await?;
+            }
+            if let Some(login) = login
+                && (!login.is_by_key() || cause.key.is_some())
+            {
+                Box::pin(self.log_in(login, cause, trace)).await?;
+            }
             let (lease, permit) = self.connect_and_acquire(request.uri(), terms.cost).await?;
-            if tokens.is_fresh(Instant::now()) {
+            cause.key = login.and_then(|login| login.key(permit.key()));
+            let now = Instant::now();
+            let has_token = tokens.is_none_or(|tokens| tokens.is_fresh(now));
+            if has_token && login.is_none_or(|login| login.is_fresh(cause.key, now)) {
                 return Ok((lease, permit));
             }
         }
@@ -129,20 +145,39 @@ impl RequestExecutor {
     pub(super) async fn renew_credentials(
         &self,
         status: StatusCode,
+        row: Option<&Row>,
         trace: &mut AttemptTrace,
     ) -> Result<bool, Cancelled> {
-        let tokens = self.stage().signer.tokens();
-        if status != StatusCode::UNAUTHORIZED {
-            if let Some(tokens) = tokens {
-                tokens.mark_accepted(trace.signed.token);
-            }
+        let (tokens, login) = (self.stage().signer.tokens(), self.stage().signer.login());
+        let SignedWith { token, vault, login: session, key } = trace.signed;
+        let is_unauthorized = status == StatusCode::UNAUTHORIZED;
+        let login_ends = login.filter(|login| login.renews_on(status));
+        if let Some(tokens) = tokens.filter(|_| !is_unauthorized) {
+            tokens.mark_accepted(token);
+        }
+        if let Some(login) = login.filter(|_| login_ends.is_none()) {
+            login.mark_accepted(key, session);
+        }
+        if !is_unauthorized && login_ends.is_none() {
             return Ok(false);
         }
         if std::mem::replace(&mut trace.renewed, true) {
             return Ok(false);
         }
-        let other_token = tokens.is_some_and(|tokens| tokens.mark_refused(trace.signed.token));
-        Ok(other_token || self.reread_secrets(trace.signed.vault).await?)
+        let other_token =
+            is_unauthorized && tokens.is_some_and(|tokens| tokens.mark_refused(token));
+        let other_login = login_ends.is_some_and(|login| login.mark_refused(key, session));
+        if let Some(row) = row.filter(|_| other_login) {
+            row.jar.clear();
+        }
+        let is_other = other_token || other_login;
+        Ok(is_other || (is_unauthorized && self.reread_secrets(vault).await?))
+    }
+
+    /// Whether an answer to a row says that its login is of no use any more.
+    pub(super) fn ends_session(&self, status: StatusCode, purpose: Purpose) -> bool {
+        let login = self.stage().signer.login().filter(|_| purpose == Purpose::Own);
+        login.is_some_and(|login| login.renews_on(status))
     }
 
     /// Reads the job's secrets again, on a thread of its own. Gives whether they differ.
@@ -174,6 +209,8 @@ impl RequestExecutor {
         trace.signed = SignedWith {
             token: signer.tokens().map_or(0, Tokens::edition),
             vault: self.context.plan.vault.as_ref().map_or(0, |vault| vault.edition()),
+            login: signer.login().map_or(0, |login| login.edition(key)),
+            key,
         };
         let signed = signer.sign(request, key, SystemTime::now());
         signed.map_err(|detail| SendError {

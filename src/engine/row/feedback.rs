@@ -31,9 +31,9 @@ impl RequestExecutor {
         trace: &mut AttemptTrace,
     ) -> Result<RequestHead, SendError> {
         match &head {
-            Ok(head) if purpose == Purpose::Token(RedirectTrust::Foreign) => {
+            Ok(head) if purpose.of_credentials() == Some(RedirectTrust::Foreign) => {
                 self.counters().answered();
-                self.apply_foreign_answer(permit, head, trace);
+                self.apply_foreign_answer(permit, head, purpose, trace);
             }
             Ok(head) => {
                 // Other servers know nothing of this one's limits.
@@ -91,8 +91,8 @@ impl RequestExecutor {
         applied
     }
 
-    /// The decision of the table of answers. Of the rules of a job, a token's answers heed only
-    /// those of refusals.
+    /// The decision of the table of answers. Of the rules of a job, the answers to tokens and
+    /// logins heed only those of refusals.
     fn decide(
         &self,
         answer: &Answer,
@@ -103,7 +103,7 @@ impl RequestExecutor {
         let now = || self.context.calendar_now();
         let context = self.stage().judge_context(answer, url, terms.row);
         let decision = self.stage().answers.decide(&context, *status, headers, body, now)?;
-        if matches!(terms.purpose, Purpose::Token(_)) && decision.then != Meaning::Refusal {
+        if terms.purpose.of_credentials().is_some() && decision.then != Meaning::Refusal {
             return Ok(built_in_decision(*status, self.stage().headers.heard(headers), now()));
         }
         self.warn_of_unnamed_refusal(answer, decision);
@@ -139,12 +139,13 @@ impl RequestExecutor {
         }
     }
 
-    /// Applies an answer of a token's server that is not the API's: its refusals say nothing
+    /// Applies an answer of a server of tokens or logins that is not the API's: its refusals say nothing
     /// of the API's limits, and the job's rules nothing of its answers.
     fn apply_foreign_answer(
         &self,
         permit: &mut Permit,
         head: &RequestHead,
+        purpose: Purpose,
         trace: &mut AttemptTrace,
     ) {
         permit.answered();
@@ -157,7 +158,8 @@ impl RequestExecutor {
         self.counters().refused();
         trace.refusals_elsewhere += 1;
         if let Some(why) = self.stage().answers.stop_reason(pause, trace.refusals_elsewhere) {
-            let why = format!("no token can be had: {why}");
+            let what = if matches!(purpose, Purpose::Login(_)) { "login" } else { "token" };
+            let why = format!("no {what} can be had: {why}");
             self.end_run(why + &resume_after(pause, now));
         }
         trace.refused_elsewhere = pause.or(Some(default_pause(trace.refusals_elsewhere)));

@@ -120,7 +120,7 @@ impl RequestExecutor {
         };
         let judge = &self.stage().judge;
         let (now, chance) = (self.now(), self.context.world.draw());
-        let may_be_of_request = !failure.is_unreachable && !matches!(purpose, Purpose::Token(_));
+        let may_be_of_request = !failure.is_unreachable && purpose.of_credentials().is_none();
         let told = self.context.outages.failed(pass, &origin, judge, now, failure, chance);
         if let Some(Standing::Suspect(suspicion)) = told {
             trace.counted_in = Some(suspicion.streak);
@@ -205,7 +205,7 @@ impl RequestExecutor {
 
     /// The origin of a URL, if its outages are waited for: the job names it, and no row.
     pub(super) fn watched_origin(&self, uri: &Uri, purpose: Purpose) -> Option<Origin> {
-        let is_named = matches!(purpose, Purpose::Token(_)) || self.stage().names_host(uri);
+        let is_named = purpose.of_credentials().is_some() || self.stage().names_host(uri);
         is_named.then(|| Origin::of(uri)).flatten()
     }
 

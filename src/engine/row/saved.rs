@@ -125,7 +125,7 @@ impl RequestExecutor {
         };
         download.reset();
         self.stage().save == Some(SaveMode::Streamed)
-            && !matches!(purpose, Purpose::Token(_))
+            && purpose.of_credentials().is_none()
             && self.stage().answers.accepts_head(head.status(), head.headers())
     }
 

@@ -33,6 +33,8 @@ pub struct Cost {
     pub(crate) units: SmallVec<[u64; 2]>,
     /// By the limiter's scopes: the key that the attempt has in each.
     pub(crate) keys: ScopeKeys,
+    /// The key of the pool that the attempt must have; any if none is given.
+    pub(crate) pool_key: Option<u32>,
     /// The units that were named last, until the limiter has looked the names up.
     pub(crate) named: Option<Box<NamedUnits>>,
 }
@@ -63,7 +65,19 @@ impl Cost {
         units: impl IntoIterator<Item = u64>,
         keys: impl IntoIterator<Item = Arc<str>>,
     ) -> Cost {
-        Cost { units: units.into_iter().collect(), keys: keys.into_iter().collect(), named: None }
+        Cost {
+            units: units.into_iter().collect(),
+            keys: keys.into_iter().collect(),
+            pool_key: None,
+            named: None,
+        }
+    }
+
+    /// The same against the limits of this key of the pool alone, by its index.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_pool_key(self, key: usize) -> Cost {
+        Cost { pool_key: u32::try_from(key).ok(), ..self }
     }
 
     /// The keys whose limits it counts against, by scope.
@@ -139,7 +153,7 @@ impl NamedUnits {
 
 impl From<u64> for Cost {
     fn from(requests: u64) -> Cost {
-        Cost { units: smallvec![requests], keys: ScopeKeys::new(), named: None }
+        Cost { units: smallvec![requests], keys: ScopeKeys::new(), pool_key: None, named: None }
     }
 }
 

@@ -284,9 +284,11 @@ impl LimitSet {
     /// The pool's key that is free first; of several that are free now, the next in turn.
     fn earliest_in_pool(&mut self, now: Time, cost: &Cost) -> (Option<usize>, Availability) {
         let keys = self.pool.len();
-        let turn = |place: usize| (self.next_key + place) % keys;
+        let only = cost.pool_key.map(|key| key as usize).filter(|key| *key < keys);
+        let (first, places) = only.map_or((self.next_key, keys), |key| (key, 1));
+        let turn = |place: usize| (first + place) % keys;
         let pool = &mut self.pool;
-        (0..keys)
+        (0..places)
             .map(turn)
             .map(|key| (Some(key), pool[key].earliest(now, cost)))
             .min_by_key(|(_, when)| *when)
