@@ -18,7 +18,7 @@ Examples:
   throng try quotes.toml --row 7 -e 'price=.quote.price'
 
 The request is sent once: it takes a permit of the account like any other, and a POST is done,
-so that a run does it again. Nothing is written. Of a list of pages the first one is shown, and
+so that a run does it again; a job that it submits is polled until it is done. Nothing is written. Of a list of pages the first one is shown, and
 a batch has one row.
 
 Exit codes:

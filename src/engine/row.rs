@@ -46,7 +46,7 @@ mod try_once;
 
 use attempt::{AttemptError, AttemptOutcome, AttemptTerms, AttemptTrace, Purpose};
 pub use attempt::{Cancelled, RequestExecutor};
-pub use polls::PolledJob;
+pub use polls::{PolledJob, job_failed};
 pub use stand_in::StandIn;
 #[cfg(feature = "cli")]
 pub use try_once::Attempted;

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::engine::context::{RealWorld, RunContext, World};
-use crate::engine::row::{Attempted, RowExecutor, RowLogs};
+use crate::engine::row::{Attempted, RowExecutor, RowLogs, job_failed};
 use crate::engine::share_limits;
 use crate::error::Error;
 use crate::extract::{AnswerContext, Document, ExtractedValue};
@@ -22,6 +22,7 @@ use crate::judge::signals::{LimitSignals, NamedPolicy, named_policies, read_head
 use crate::judge::{Decision, Judged, Meaning, Tries, Verdict};
 use crate::limit::{Cost, Policy, RateLimiter};
 use crate::plan::{Plan, Stage};
+use crate::poll::{JobState, Poll};
 use crate::record::{Failure, FailureKind};
 use crate::row::Row;
 use crate::send::Answer;
@@ -52,8 +53,21 @@ pub struct TriedStep {
     answer: Option<TriedAnswer>,
     /// The path of the file that a run would save the answer to.
     file: Option<String>,
+    /// The number of the poll, from 1, if the request polls a job.
+    poll: Option<u32>,
     /// How the row ends here.
     pub end: RowEnd,
+}
+
+/// What is read of an answer.
+#[derive(Debug, Clone, Copy)]
+enum Reads {
+    /// The values of the row.
+    Result,
+    /// The values of a job that was submitted.
+    Submission,
+    /// Whether a job is done; the number of the poll.
+    Poll(u32),
 }
 
 /// An answer, and what was found in it.
@@ -85,6 +99,8 @@ pub enum RowEnd {
     Refused(Option<Duration>),
     /// A run stops at this answer.
     Stops(Failure),
+    /// Its job is not done.
+    Running,
 }
 
 /// The requests as they were sent.
@@ -179,8 +195,12 @@ async fn try_stages(context: &Arc<RunContext>, row: Row, sent: &SentRequests) ->
             Some(Err(failure)) => Err(failure),
             _ => executor.try_once(&row).await.ok()?,
         };
-        let requests = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
-        let step = step(context, stage_index, attempted, requests, &row);
+        let polls = context.plan.stages[stage_index].poll.is_some();
+        let reads = if polls { Reads::Submission } else { Reads::Result };
+        let mut step = step(context, stage_index, attempted, taken(sent), &row, reads);
+        if polls && matches!(step.end, RowEnd::Ok(_)) {
+            step = try_polls(&executor, &mut row, step, &mut tried, sent).await?;
+        }
         let names = context.plan.stages[stage_index].extractor.names();
         let values = match &step.end {
             RowEnd::Ok(values) => Some(values.clone()),
@@ -195,13 +215,66 @@ async fn try_stages(context: &Arc<RunContext>, row: Row, sent: &SentRequests) ->
     Some(tried)
 }
 
+/// Polls the job of a row until it is done or fails. Gives the last step. None if the run was
+/// ended.
+async fn try_polls(
+    executor: &RowExecutor,
+    row: &mut Row,
+    mut before: TriedStep,
+    tried: &mut TriedRow,
+    sent: &SentRequests,
+) -> Option<TriedStep> {
+    let (context, stage_index) = executor.place();
+    let (Some(request), Some(answer)) = (&before.rendered, &mut before.answer) else {
+        return Some(before);
+    };
+    let accepted = executor.try_accept(row, request, &answer.answer);
+    let mut job = match accepted {
+        Ok(Some(job)) => job,
+        Ok(None) => {
+            let stage = &context.plan.stages[stage_index];
+            let read_context = stage.read_context(&answer.answer, request.uri(), Some(row));
+            let (items, values, end) = read(stage, &answer.answer, &read_context);
+            (answer.items, answer.values, before.end) = (items, values, end);
+            return Some(before);
+        }
+        Err(failure) => {
+            before.end = RowEnd::Failed(failure);
+            return Some(before);
+        }
+    };
+    loop {
+        let Some(answer) = &before.answer else {
+            return Some(before);
+        };
+        let attempted = executor.try_poll(&mut job, &answer.answer).await.ok()?;
+        tried.steps.push(before);
+        let reads = Reads::Poll(job.polls());
+        before = step(context, stage_index, attempted, taken(sent), job.row(), reads);
+        if before.end != RowEnd::Running {
+            row.clone_from(job.row());
+            return Some(before);
+        }
+    }
+}
+
+/// The requests that were sent since the last call.
+fn taken(sent: &SentRequests) -> Vec<Request<Bytes>> {
+    std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 fn step(
     context: &RunContext,
     stage_index: usize,
     attempted: Result<Attempted, Failure>,
     sent: Vec<Request<Bytes>>,
     row: &Row,
+    reads: Reads,
 ) -> TriedStep {
+    let poll = match reads {
+        Reads::Poll(number) => Some(number),
+        Reads::Result | Reads::Submission => None,
+    };
     let stage = &context.plan.stages[stage_index];
     let Attempted { request, cost, outcome } = match attempted {
         Ok(attempted) => attempted,
@@ -214,6 +287,7 @@ fn step(
                 cost: None,
                 answer: None,
                 file: None,
+                poll,
                 end,
             };
         }
@@ -222,7 +296,7 @@ fn step(
         Err(failure) => (None, RowEnd::Failed(failure)),
         Ok((answer, decision)) => {
             let read = stage.read_context(&answer, request.uri(), Some(row));
-            let (items, values, end) = ending(stage, &answer, decision, &read);
+            let (items, values, end) = ending(stage, &answer, decision, &read, reads);
             let judged = stage.judge_context(&answer, request.uri(), Some(row));
             let tried = TriedAnswer {
                 settled: settled(stage, &answer, &read),
@@ -237,7 +311,16 @@ fn step(
         }
     };
     let file = stage.renderer.saved_path(row).and_then(Result::ok).map(|file| file.path);
-    TriedStep { stage_index, sent, rendered: Some(request), cost: Some(cost), answer, file, end }
+    TriedStep {
+        stage_index,
+        sent,
+        rendered: Some(request),
+        cost: Some(cost),
+        answer,
+        file,
+        poll,
+        end,
+    }
 }
 
 fn settled(stage: &Stage, answer: &Answer, context: &AnswerContext<'_>) -> Vec<(usize, u64)> {
@@ -268,9 +351,13 @@ fn ending(
     answer: &Answer,
     decision: Decision,
     context: &AnswerContext<'_>,
+    reads: Reads,
 ) -> (Option<Vec<Bytes>>, Vec<ExtractedValue>, RowEnd) {
     let judged: Judged<'_> = Ok((answer, decision));
-    let method = stage.renderer.method().cloned().unwrap_or_default();
+    let method = match reads {
+        Reads::Poll(_) => Method::GET,
+        _ => stage.renderer.method().cloned().unwrap_or_default(),
+    };
     let verdict = stage.judge.verdict(&mut Tries::of(&method), judged, 1.0);
     let end = match (decision.then, verdict) {
         (Meaning::Refusal, _) => RowEnd::Refused(decision.pause),
@@ -280,9 +367,41 @@ fn ending(
             FailureKind::Missing | FailureKind::EndOfPages => RowEnd::Nothing(failure),
             _ => RowEnd::Failed(stage.answers.named(failure, decision)),
         },
-        (_, Verdict::Done) => return read(stage, answer, context),
+        (_, Verdict::Done) => match (reads, &stage.poll) {
+            (Reads::Submission, Some(poll)) => return read_submission(poll, answer, context),
+            (Reads::Poll(_), Some(poll)) => match job_state(poll, answer, context) {
+                RowEnd::Ok(_) => return read(stage, answer, context),
+                end => end,
+            },
+            _ => return read(stage, answer, context),
+        },
     };
     (None, Vec::new(), end)
+}
+
+/// What the answer to a submission gives the row.
+fn read_submission(
+    poll: &Poll,
+    answer: &Answer,
+    context: &AnswerContext<'_>,
+) -> (Option<Vec<Bytes>>, Vec<ExtractedValue>, RowEnd) {
+    let context = AnswerContext { kind: None, ..*context };
+    let values = poll.submitted().each_value(&answer.body, &context).unwrap_or_default();
+    let end = match poll.submitted().extract_in(&answer.body, &context) {
+        Ok(values) => RowEnd::Ok(values),
+        Err(failure) => RowEnd::Failed(failure),
+    };
+    (None, values, end)
+}
+
+/// What the answer to a poll says of the job.
+fn job_state(poll: &Poll, answer: &Answer, context: &AnswerContext<'_>) -> RowEnd {
+    match poll.state(&answer.body, &AnswerContext { kind: None, ..*context }) {
+        Ok(JobState::Done) => RowEnd::Ok(Vec::new()),
+        Ok(JobState::Running) => RowEnd::Running,
+        Ok(JobState::Failed(why)) => RowEnd::Failed(job_failed(why, answer)),
+        Err(failure) => RowEnd::Failed(failure),
+    }
 }
 
 /// What the programs of the stage find in an answer.

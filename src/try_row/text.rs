@@ -42,7 +42,13 @@ impl TriedRow {
         }
         for step in &self.steps {
             let stage = &plan.stages[step.stage_index];
-            if plan.stages.len() > 1 {
+            if let (Some(number), RowEnd::Running) = (step.poll, &step.end) {
+                page.poll(number, step);
+                continue;
+            }
+            if let Some(number) = step.poll {
+                page.title(&format!("poll {number}"));
+            } else if plan.stages.len() > 1 {
                 page.title(&format!("step {} of {}", step.stage_index + 1, plan.stages.len()));
             }
             page.requests(stage, step);
@@ -54,7 +60,8 @@ impl TriedRow {
                 page.limits(answer);
             }
         }
-        let left = plan.stages.len() - self.steps.len();
+        let reached = self.steps.last().map_or(0, |step| step.stage_index + 1);
+        let left = plan.stages.len() - reached;
         if left > 0 {
             page.title(&format!("the row does not reach the {left} steps after this one"));
         }
@@ -138,6 +145,19 @@ impl Page<'_> {
         if more > 0 {
             self.line(&format!("… and {more} more {what} (--verbose shows all)"));
         }
+    }
+
+    /// A poll of a job that is not done.
+    fn poll(&mut self, number: u32, step: &TriedStep) {
+        if number == 1 {
+            self.title("polls");
+        }
+        let Some(TriedAnswer { answer, .. }) = &step.answer else {
+            return;
+        };
+        let body = String::from_utf8_lossy(&answer.body);
+        let status = answer.status.as_u16();
+        self.cut(&format!("{number}: not done, status {status}: {body}"));
     }
 
     fn requests(&mut self, stage: &Stage, step: &TriedStep) {
@@ -285,6 +305,7 @@ impl Page<'_> {
                 "the server refuses: a run waits for {} and sends the request again",
                 humantime::format_duration(*pause)
             ),
+            RowEnd::Running => "the job of the row is not done: a run polls it again".to_owned(),
             RowEnd::Stops(failure) => format!("a run stops here, {}", failed(failure)),
         };
         self.title(&text);

@@ -68,7 +68,7 @@ impl PollJob<'_> {
 fn counts(mock: &Mock) -> BTreeMap<String, (u64, u64)> {
     let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for (symbol, count) in mock.judgement().symbols {
-        let (kind, _) = symbol.split_once(':').unwrap();
+        let kind = symbol.split_once(":").map_or("other", |(kind, _)| kind);
         let (all, most) = counts.entry(kind.to_owned()).or_default();
         *all += count;
         *most = (*most).max(count);
@@ -258,6 +258,66 @@ fn without_a_file_each_job_that_is_left_has_a_record_with_its_address() {
     let records = crate::harness::records(&ended.stdout);
     assert_eq!(each(&records, "_error"), ["interrupted"; 3]);
     assert!(records[2]["_detail"].as_str().unwrap().ends_with("/jobs/K2.1"), "{records:?}");
+}
+
+#[test]
+fn a_tried_row_shows_each_poll_and_a_simulation_polls_each_job_once() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let poll = format!("{DONE}\nsubmitted = {{ job = '.id' }}\nurl = '/jobs/{{{{ job }}}}'");
+    let job = PollJob { rows: 3, submit: "polls=2", poll: &poll, rest: PRICE };
+    let file = job.file(&place, &mock.url());
+    let tried = throng("try").flags(&file).exits(0);
+    for shown in [
+        "  job: \"K0.1\"\n",
+        "\npolls\n  1: not done, status 200: {",
+        "\n  2: not done, status 200: {",
+        "\npoll 3\n",
+        "/jobs/K0.1\n",
+        "\nvalues\n  price: ",
+        "the row is ok",
+    ] {
+        assert!(tried.stdout.contains(shown), "no {shown:?} in {}", tried.stdout);
+    }
+    assert_eq!(counts(&mock)["poll"], (3, 3));
+    let failing = PollJob { submit: "polls=0&fail=1", ..job };
+    let tried = throng("try").flags(&failing.file(&place, &mock.url())).exits(1);
+    assert!(
+        tried.stdout.contains("the row fails, job failed: K0 cannot be done"),
+        "{}",
+        tried.stdout
+    );
+
+    mock.reset();
+    let simulated = throng("simulate").flags(&failing.file(&place, &mock.url())).exits(0);
+    let said = format!("{}{}", simulated.stdout, simulated.stderr);
+    assert!(said.contains("each job is taken to be done when it is polled first"), "{said}");
+    assert!(said.contains("6 requests"), "{said}");
+    assert_eq!(mock.judgement().requests, 0);
+}
+
+#[test]
+fn a_later_step_that_polls_submits_each_job_once_across_a_kill() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let rows = (0..40).fold("id\n".to_owned(), |text, n| text + &format!("K{n}\n"));
+    let (input, url) = (place.file("rows.csv", &rows), mock.url());
+    let text = format!(
+        "[input]\nfile = '{input}'\n[request]\nurl = '{url}/detail/{{{{ id }}}}'\n[extract]\nname = '.name'\n\
+         [[step]]\n[step.request]\nmethod = 'POST'\nurl = '{url}/jobs?ms=300'\njson = {{ key = '{{{{ id }}}}' }}\n\
+         [step.poll]\n{DONE}\n[step.extract]\nprice = '.price'"
+    );
+    let job = place.file("job.toml", &text);
+    let go =
+        || run().flags(&job).flags("--concurrency 4").arg("--output", &place.path("out.jsonl"));
+    let running = go().start();
+    until("some jobs", || counts(&mock).get("submit").is_some_and(|(all, _)| *all > 20));
+    running.signal("-KILL");
+    running.ends();
+    let ended = go().flags("--resume").ends();
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, 40);
+    let ok = records.iter().filter(|record| record["_ok"] == true).count();
+    assert!(ok >= 40 - 8, "{}", ended.stderr);
+    assert_eq!(counts(&mock)["submit"].1, 1);
 }
 
 #[test]

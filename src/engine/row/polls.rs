@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use super::RowExecutor;
 use super::attempt::{AttemptTerms, AttemptTrace, Cancelled, Purpose};
 use super::page_records::{FetchedPage, PageCollector, PageRequest, ParsedAnswer};
+#[cfg(feature = "cli")]
+use super::try_once::Attempted;
 use crate::engine::channels::Inbox;
 use crate::engine::poll_queue::NextTask;
 use crate::extract::{AnswerContext, Document};
@@ -376,8 +378,65 @@ impl RowExecutor {
     }
 }
 
+impl PolledJob {
+    /// The row, with the values of the answer to its submission.
+    pub fn row(&self) -> &Row {
+        &self.row
+    }
+
+    /// Number of polls so far.
+    pub fn polls(&self) -> u32 {
+        self.polls
+    }
+}
+
+#[cfg(feature = "cli")]
+impl RowExecutor {
+    /// The job that this answer to a row's request begins; none if it is done already.
+    pub fn try_accept(
+        &self,
+        row: &Row,
+        request: &Request<Bytes>,
+        answer: &Answer,
+    ) -> Result<Option<PolledJob>, Failure> {
+        match &self.stage().poll {
+            Some(poll) => self.accept(poll, row, request, answer),
+            None => Ok(None),
+        }
+    }
+
+    /// Polls a job once, after the pause that this answer before asks for. A job that takes too
+    /// long is a failure.
+    pub async fn try_poll(
+        &self,
+        job: &mut PolledJob,
+        before: &Answer,
+    ) -> Result<Result<Attempted, Failure>, Cancelled> {
+        let Some(poll) = &self.stage().poll else {
+            return Err(Cancelled);
+        };
+        if Instant::now() >= job.deadline {
+            return Ok(Err(timed_out(poll, before)));
+        }
+        let due = job.deadline.min(Instant::now() + self.pause(poll, job, before));
+        self.requests.unless_stopped(tokio::time::sleep_until(due)).await?;
+        job.polls += 1;
+        let PageRequest { request, trust } = &job.request;
+        let cost = match self.stage().cost(&job.row, request) {
+            Ok(cost) => cost,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let terms = AttemptTerms { cost: &cost, purpose: Purpose::of(*trust), row: Some(&job.row) };
+        let mut trace = AttemptTrace::default();
+        let outcome = Box::pin(self.requests.follow_redirects(request, terms, &mut trace)).await?;
+        let decision = trace.decision.unwrap_or_default();
+        let outcome = outcome.map(|answer| (answer, decision)).map_err(|error| error.failure());
+        Ok(Ok(Attempted { request: request.clone(), cost, outcome }))
+    }
+}
+
 /// The failure of a job, in the server's words.
-fn job_failed(why: Option<String>, answer: &Answer) -> Failure {
+pub fn job_failed(why: Option<String>, answer: &Answer) -> Failure {
     Failure::new(FailureKind::JobFailed, why.unwrap_or_else(|| answer.failure().detail))
 }
 

@@ -74,7 +74,9 @@ impl Answers {
                 settled * 100.0
             )
         });
-        Ok([lists, values, settled].into_iter().flatten().collect())
+        let jobs =
+            any(polls).then(|| "each job is taken to be done when it is polled first".to_owned());
+        Ok([lists, values, jobs, settled].into_iter().flatten().collect())
     }
 
     /// Changes what a stage asks the server for, and where it finds it in an answer.
@@ -99,6 +101,9 @@ impl Answers {
         if !stage["items"]["each"].is_null() {
             stage["items"]["each"] = ".items[]".into();
         }
+        if polls(stage) {
+            adapt_poll(&mut stage["poll"]);
+        }
         if has_pages(stage) {
             headers.insert("throng-pages".to_owned(), self.pages.to_string().into());
             adapt_pages(&mut stage["pages"], &mut headers);
@@ -118,6 +123,16 @@ impl Answers {
         }
         Ok(())
     }
+}
+
+/// Changes what a job that is submitted gives, and takes it to be done when it is polled first.
+fn adapt_poll(poll: &mut Value) {
+    if let Some(values) = poll["submitted"].as_object_mut() {
+        values.values_mut().for_each(|value| *value = ".value".into());
+    }
+    poll["url"] = "/throng-poll".into();
+    poll["until"] = "true".into();
+    poll["failed"] = Value::Null;
 }
 
 /// Changes where a page says what the next one is, and lets each request say which page
@@ -160,6 +175,12 @@ fn setting(pages: &Value, key: &str) -> Option<(String, Option<String>)> {
     };
     let param = if is_name(param) { param } else { "throng_page" };
     Some((param.to_owned(), rest))
+}
+
+fn polls(stage: &Value) -> bool {
+    let keys = stage["poll"].as_object().into_iter().flatten();
+    keys.filter(|(name, _)| *name != "submitted").any(|(_, value)| !value.is_null())
+        || stage["poll"]["submitted"].as_object().is_some_and(|values| !values.is_empty())
 }
 
 fn is_batch(stage: &Value) -> bool {
