@@ -14,7 +14,7 @@ use super::integers::has_long_integer;
 use super::jq::JqInput;
 use super::json::{MAX_CHARS, documents};
 use super::kind::AnswerKind;
-use super::table::table;
+use super::table::{is_one_cell, table};
 use super::xml::{self, is_page, xml};
 use crate::record::{Failure, FailureKind, excerpt};
 
@@ -105,9 +105,9 @@ fn of_kind(kind: AnswerKind, text: &str, context: &AnswerContext<'_>) -> Result<
         )),
         AnswerKind::Json | AnswerKind::Ndjson | AnswerKind::Xml if is_empty => Ok(empty(kind)),
         AnswerKind::Json => one(text, documents(text)?),
-        AnswerKind::Ndjson => Ok(list("documents", documents(text)?)),
-        AnswerKind::Sse => Ok(list("events", events(text)?)),
-        AnswerKind::Csv => Ok(list("lines", table(text)?)),
+        AnswerKind::Ndjson => Ok(list("document", documents(text)?)),
+        AnswerKind::Sse => Ok(list("event", events(text)?)),
+        AnswerKind::Csv => Ok(list("line", table(text)?)),
         AnswerKind::Xml => {
             let about = Some("the answer is XML, an object with the name of its root".to_owned());
             Ok(Parsed { about, ..whole(xml(text, context.lists)?) })
@@ -124,6 +124,7 @@ fn guess(text: &str, context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
     let is_json = text.trim_start().starts_with(['{', '[']);
     match declared {
         Some(AnswerKind::Ndjson) => return of_kind(AnswerKind::Ndjson, text, context),
+        Some(AnswerKind::Csv) if is_one_cell(text) => return Err(one_cell(text)),
         Some(kind @ (AnswerKind::Sse | AnswerKind::Csv)) if !is_json => {
             return of_kind(kind, text, context);
         }
@@ -139,7 +140,7 @@ fn guess(text: &str, context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
     let failure = match documents(text) {
         Ok(found) if found.len() == 1 => return one(text, found),
         Ok(found) if declared == Some(AnswerKind::Json) || found.iter().all(is_container) => {
-            return Ok(list("documents", found));
+            return Ok(list("document", found));
         }
         Ok(found) => several(text, found.len()),
         Err(failure) => failure,
@@ -155,6 +156,15 @@ fn guess(text: &str, context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
         }
         _ => Ok(Parsed { value: text.into(), not_json: Some(failure), about: None }),
     }
+}
+
+/// The failure of a table that is one line without columns: servers write errors so.
+fn one_cell(text: &str) -> Failure {
+    let start = excerpt(text.trim(), MAX_CHARS);
+    let why = format!(
+        "the answer is one line without columns, {start:?}; answer = \"csv\" (--answer-format csv) reads it as the name of a column"
+    );
+    Failure::new(FailureKind::NotCsv, why)
 }
 
 fn is_container(value: &Value) -> bool {
@@ -181,7 +191,8 @@ fn whole(value: Value) -> Parsed {
 }
 
 fn list(what: &str, found: Vec<Value>) -> Parsed {
-    let about = format!("the answer is a list of {} {what}", found.len());
+    let plural = if found.len() == 1 { "" } else { "s" };
+    let about = format!("the answer is a list of {} {what}{plural}", found.len());
     Parsed { value: found.into(), not_json: None, about: Some(about) }
 }
 

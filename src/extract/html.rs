@@ -59,6 +59,9 @@ fn split(selector: &str) -> (&str, Option<String>) {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
 
     const PAGE: &str = r#"<!DOCTYPE html>
@@ -136,6 +139,31 @@ mod tests {
         ] {
             let error = Selector::parse(selector).unwrap_err();
             assert!(error.contains(why), "{selector}: {error}");
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_page() {
+        #[rustfmt::skip]
+        const PARTS: [&str; 34] = [
+            "<table>", "</table>", "<tr>", "<td>", "<caption>", "<b>", "</b>", "<p>", "</p>", "<a>",
+            "</a>", "<i x=1>", "</i>", "text", " ", "<template>", "</template>", "<select>", "<option>",
+            "</select>", "<svg>", "<math>", "</svg>", "<frameset>", "<body>", "<html>", "<!-- c -->",
+            "<form>", "</form>", "<button>", "<script>", "</script>", "<li>", "<!doctype html>",
+        ];
+        let mut chance = SmallRng::seed_from_u64(7);
+        for _ in 0..300 {
+            let count = chance.random_range(0..60);
+            let text: String =
+                (0..count).map(|_| PARTS[chance.random_range(0..PARTS.len())]).collect();
+            let page = Page::parse(&text).unwrap();
+            // Each element is found once, and has a text and a place.
+            let all = Selector::parse("*").unwrap().matches(&page);
+            assert_eq!(all.len(), page.elements().count(), "{text}");
+            for id in all {
+                assert!(page.place(id).child >= page.place(id).of_type, "{text}");
+                assert!(page.html(id).starts_with('<') && page.text(id).len() <= 2 * text.len());
+            }
         }
     }
 

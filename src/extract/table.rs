@@ -60,6 +60,13 @@ fn delimiter(text: &str) -> (u8, &str) {
     (DELIMITERS[most], text)
 }
 
+/// Whether a text is one line, with none of the characters that stand between cells.
+pub fn is_one_cell(text: &str) -> bool {
+    let line = text.trim();
+    let is_between = |byte: u8| byte == b'\n' || DELIMITERS.contains(&byte);
+    !line.is_empty() && !line.bytes().any(is_between) && !line.starts_with(['{', '['])
+}
+
 /// The names of the columns: one without a name is `column_1`, by its place, and one whose name
 /// an earlier one has gets its place after it.
 fn names(first: &StringRecord) -> Vec<String> {
@@ -98,6 +105,19 @@ mod tests {
             ("id\n7\n", json!([{"id": "7"}])),
         ] {
             assert_eq!(Value::Array(table(text).unwrap()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_line_without_columns_is_no_table() {
+        for (text, expected) in [
+            ("Error: too busy\n", true),
+            ("id\n7\n", false),
+            ("id;name\n", false),
+            ("", false),
+            ("{\"a\"}", false),
+        ] {
+            assert_eq!(is_one_cell(text), expected, "{text:?}");
         }
     }
 

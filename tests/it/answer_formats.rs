@@ -32,6 +32,15 @@ fn answer(name: &str) -> Vec<u8> {
         ),
         "no_events" => of("200 OK\r\nContent-Type: text/event-stream", b"gateway is down\n"),
         "error_for_events" => of("200 OK\r\nContent-Type: text/event-stream", b"{\"error\": \"x\"}"),
+        "csv_error" => of("200 OK\r\nContent-Type: text/csv", b"Error: quota exceeded\n"),
+        "no_rows" => of("200 OK\r\nContent-Type: text/csv", b"id,name\n"),
+        "one_event" => of("200 OK\r\nContent-Type: text/event-stream", b"data: {\"error\": \"busy\"}\n\n"),
+        "csv_pages?page=1" => of("200 OK\r\nContent-Type: text/csv", b"id\n1\n2\n"),
+        "csv_pages?page=2" => of("200 OK\r\nContent-Type: text/csv", b"id\n3\n"),
+        "csv_pages?page=3" => of("200 OK\r\nContent-Type: text/csv", b"id,name\n"),
+        "lines" => of("200 OK\r\nContent-Type: application/x-ndjson", b"{\"id\": 1}\n{\"id\": 2}\n"),
+        "lines?after=2" => of("200 OK\r\nContent-Type: application/x-ndjson", b"{\"id\": 3}\n"),
+        "lines?after=3" => of("200 OK\r\nContent-Type: application/x-ndjson", b""),
         "ragged" => of("200 OK\r\nContent-Type: text/csv", b"a,b\n1,2\n1,2,3\n"),
         "cp1251" => of(
             "200 OK\r\nContent-Type: text/csv; charset=windows-1251",
@@ -113,6 +122,7 @@ fn several_documents_are_a_list() {
         ("one_line", ".[0].id", json!(7)),
         ("one_line", ". | .[0].id", json!(7)),
         ("no_lines", "length", json!(0)),
+        ("no_rows", "length", json!(0)),
         ("typeless", ".[1].id", json!(2)),
         ("sequence", "map(.id)", json!([1, 2])),
         ("sse", "[.[].choices[]?.delta.content] | add", json!("Hello you")),
@@ -134,6 +144,23 @@ fn several_documents_are_a_list() {
 }
 
 #[test]
+fn pages_are_made_of_lines_and_of_tables() {
+    let ids = |run: Throng| -> Vec<Value> {
+        let records = run.flags("--each .[] --extract id=.id").exits(0).records();
+        records.iter().map(|record| record["id"].clone()).collect()
+    };
+    assert_eq!(ids(asks("csv_pages").flags("--page page")), ["1", "2", "3"]);
+    assert_eq!(ids(asks("lines").flags("--cursor after=.[-1].id")), [1, 2, 3]);
+}
+
+#[test]
+fn a_rule_reads_the_events_of_a_stream() {
+    let rule = "200 any(.[]; .error?) = fail overloaded";
+    let failed = asks("one_event").arg("--answer", rule).flags("--extract v=.id").exits(1);
+    assert_eq!(failed.records()[0]["_error"], "rule overloaded");
+}
+
+#[test]
 fn an_answer_that_is_not_what_it_says_fails_by_name() {
     for (name, kind, why) in [
         ("ollama", "missing v", "the answer is a list of 5 documents"),
@@ -141,6 +168,8 @@ fn an_answer_that_is_not_what_it_says_fails_by_name() {
         ("junk", "not json", "after a whole document comes text that is no JSON, \"oops\""),
         ("tab", "not json", "raw control character U+0009 (tab) at line 1"),
         ("no_events", "not sse", "no line of the answer is one of an event"),
+        ("csv_error", "not csv", "one line without columns, \"Error: quota exceeded\""),
+        ("one_event", "missing v", "the answer is a list of 1 event"),
         ("ragged", "not csv", "line 3 of the answer has 3 cells, and the first line 2 names"),
         ("dl_1", "not text", "\"application/octet-stream\"; answer = \"bytes\""),
         ("unnamed", "not text", "byte 11 is 0xe9"),
