@@ -289,15 +289,17 @@ impl Part {
 
 /// Makes a folder and those above it, so that a power cut leaves them.
 fn make_folder(path: &Path) -> io::Result<()> {
-    match fs::create_dir(path) {
+    let made = match (fs::create_dir(path), path.parent()) {
+        (Err(error), Some(parent))
+            if error.kind() == io::ErrorKind::NotFound && !parent.as_os_str().is_empty() =>
+        {
+            make_folder(parent)?;
+            fs::create_dir(path)
+        }
+        (made, _) => made,
+    };
+    match made {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => {
-                make_folder(parent)?;
-                make_folder(path)
-            }
-            _ => Err(error),
-        },
         made => made.and_then(|()| sync_directory(path)),
     }
 }

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 use throng_mock::{Fault, Faults, Mock, Settings};
 
+use crate::disks::with_room;
 use crate::harness::{
     Place, Throng, mock, plain_mock, raw_server, repetitions, run, throng, until,
 };
@@ -392,6 +393,28 @@ fn a_plan_and_a_trial_say_where_files_go_and_write_none() {
     );
     with("simulate").exits(0);
     assert!(names(&place, "out").is_empty());
+}
+
+#[test]
+fn a_disk_that_takes_no_file_ends_the_run_and_leaves_nothing() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let saves = |how: &str| {
+        files(&place, &mock, "id\na\nb\n", "size=300000")
+            .arg("--output", &place.path("r.jsonl"))
+            .flags(how)
+    };
+    let ended = with_room(saves(""), 100_000);
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    ended.says("out/").says("can't be written: File too large");
+    assert!(names(&place, "out").is_empty());
+    saves("").exits(0);
+    assert_eq!((place.records("r.jsonl").len(), names(&place, "out").len()), (2, 2));
+    run()
+        .arg("--url", &format!("{}/file/{{{{ id }}}}", mock.url()))
+        .arg("--input", &place.file("rows.csv", "id\na\n"))
+        .arg("--save", "/proc/nowhere/{{ id }}/x")
+        .exits(3)
+        .says("/proc/nowhere/a/x can't be written: No such file or directory");
 }
 
 #[test]
