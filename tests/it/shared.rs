@@ -3,9 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use throng::limit::RateLimiter;
 use throng_mock::{Mock, Settings};
 
 use crate::harness::{Place, Running, Throng, mock, repetitions, run, symbols, throng, until};
@@ -243,12 +246,31 @@ fn what_has_a_record_is_not_in_flight_after_a_kill() {
     account.held("2000/1s, killed with 100 in flight");
 }
 
+/// Removes the state directory at once: what a run puts back stays.
+fn remove_state(account: &Account) {
+    let gone = account.place.path("gone");
+    fs::rename(account.place.path("state"), &gone).unwrap();
+    fs::remove_dir_all(gone).unwrap();
+}
+
+#[test]
+fn a_run_that_begins_once_the_state_is_deleted_knows_what_was_sent() {
+    let account = Account::new(&["30/3s"]);
+    let run = |output: &str, rows| account.run("30/3s", output, rows).flags("--linger 1s");
+    let running = run("a.jsonl", 1_000).start();
+    until("requests", || account.requests() >= 25);
+    remove_state(&account);
+    running.ends().with_code(3);
+    run("b.jsonl", 30).exits(0);
+    account.held("a run after the state directory was deleted");
+}
+
 #[test]
 fn without_its_state_a_run_ends_and_says_why() {
     let account = Account::new(&["30/3s"]);
     let runs = ["a.jsonl", "b.jsonl"].map(|it| account.run("30/3s", it, 1_000).start());
     until("requests", || account.requests() >= 20);
-    fs::remove_dir_all(account.place.path("state")).unwrap();
+    remove_state(&account);
     for running in runs {
         let ended = running.ends().with_code(3);
         ended.says("keeps the use of a limit for all runs of the account");
@@ -421,6 +443,54 @@ fn another_rate_of_the_same_account_counts_what_the_first_has_used() {
     account.run("30/3s", "b.jsonl", 10).exits(0);
     account.run("50/3s", "c.jsonl", 10).exits(0);
     account.held("30/3s, 100/6s, 30/3s, 50/3s");
+}
+
+/// Number of requests of a program with the limiter.
+const OF_PROGRAM: u64 = 20;
+
+/// A program that uses the limiter by itself: a process of the test below, which says where the
+/// server is.
+#[test]
+#[ignore = "a process of another test"]
+fn a_program_with_the_limiter() {
+    let server = std::env::var("SERVER").unwrap();
+    let limiter = RateLimiter::builder().limit("30/1s".parse().unwrap()).account("mine");
+    let limiter = limiter.build().unwrap();
+    for _ in 0..OF_PROGRAM {
+        let mut permit = limiter.blocking_acquire(1).unwrap();
+        let mut stream = TcpStream::connect(&server).unwrap();
+        let head =
+            "GET /v6/finance/quote/?symbols=A HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        permit.answered();
+    }
+}
+
+#[test]
+fn programs_with_the_limiter_share_it_with_a_run() {
+    let account = Account::new(&["30/1s"]);
+    let running = account.run("30/1s", "a.jsonl", 1_000).flags("--account mine").start();
+    until("requests of the run", || account.requests() >= 10);
+    let program = || {
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        program.args(["--exact", "shared::a_program_with_the_limiter", "--ignored"]);
+        program.env("SERVER", account.mock.url().trim_start_matches("http://"));
+        program.env("XDG_STATE_HOME", account.place.path("state"));
+        program.stdout(Stdio::null()).spawn().unwrap()
+    };
+    let programs = [program(), program()];
+    for mut program in programs {
+        assert!(program.wait().unwrap().success());
+    }
+    let (of_run, before) = (account.records("a.jsonl"), account.requests());
+    assert!(of_run as u64 + 2 * OF_PROGRAM <= before, "{of_run} records, {before} requests");
+    // What the programs have given back, the run gets.
+    until("a whole window more", || account.requests() >= before + 40);
+    interrupt(running);
+    account.held("a run and two programs");
 }
 
 #[test]

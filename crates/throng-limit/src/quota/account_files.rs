@@ -91,6 +91,11 @@ impl AccountFiles {
         Ok(())
     }
 
+    /// The content of the handle's limit that was read or written last.
+    pub fn into_contents(self) -> Option<Contents> {
+        self.own.into_contents()
+    }
+
     /// Lists the others anew when the files are next locked.
     pub fn forget_others(&mut self) {
         self.others.clear();

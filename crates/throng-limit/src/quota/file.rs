@@ -98,6 +98,11 @@ impl LimitFile {
         &self.path
     }
 
+    /// The content that was read or written last.
+    pub fn into_contents(self) -> Option<Contents> {
+        self.known.map(|(_, contents)| contents)
+    }
+
     /// Gives a new file its name.
     fn publish(&mut self, durably: bool) -> io::Result<()> {
         fs::rename(name_before(&self.path), &self.path)?;

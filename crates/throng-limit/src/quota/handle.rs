@@ -10,9 +10,10 @@ use crate::limiter::OtherSearches;
 use crate::quota::account::Participant;
 use crate::quota::account_files::{AccountFiles, LockedFiles, LockedOther};
 use crate::quota::directory::{create_private, remove_if_empty, store_error};
-use crate::quota::file::{self, Contents};
+use crate::quota::file::{self, Contents, LimitFile};
 use crate::quota::leased::{LeaseReply, LeaseRequest, QuotaHandle};
 use crate::quota::machine::read_clocks;
+use crate::quota::salt;
 use crate::quota::session::Session;
 use crate::quota::state::QuotaState;
 use crate::quota::terms::Quota;
@@ -80,7 +81,35 @@ impl FileQuotaHandle {
 
     fn fail(&mut self, error: &io::Error) -> LeaseReply {
         self.session.fail(store_error(&self.path, error));
+        self.end_after(error);
         LeaseReply::Failed
+    }
+
+    /// Ends the handle after an error. If something else has removed the limit's file, puts back
+    /// what it had: runs that begin now would count apart.
+    fn end_after(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::NotFound
+            && let Some(contents) = self.files.take().and_then(AccountFiles::into_contents)
+        {
+            // The run ends with the first error.
+            let _ = self.put_back(contents);
+        }
+    }
+
+    /// Puts back the limit's file, unless there is one, or the accounts have other names by now.
+    fn put_back(&self, contents: Contents) -> io::Result<()> {
+        create_private(&self.session.directory)?;
+        if !salt::put_back(&self.session.directory, &self.session.salt)? {
+            return Ok(());
+        }
+        let directory = lock_directory(&self.directory)?;
+        if directory.is_none() || self.path.exists() {
+            return Ok(());
+        }
+        match LimitFile::create(&self.path)?.lock()? {
+            Some(file) => file.write(contents, self.quota.is_durable()),
+            None => Ok(()),
+        }
     }
 
     /// Opens the limit's file, and registers the run in it. Gives whether it could: another
@@ -240,7 +269,10 @@ impl QuotaHandle for FileQuotaHandle {
     }
 
     fn close(&mut self) -> bool {
-        self.try_close().unwrap_or(true)
+        self.try_close().unwrap_or_else(|error| {
+            self.end_after(&error);
+            true
+        })
     }
 }
 

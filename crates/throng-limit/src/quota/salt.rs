@@ -49,14 +49,31 @@ fn salt_with_timeout(directory: &Path, timeout: Duration) -> io::Result<[u8; 32]
         }
         None => {
             let salt = random()?;
-            fs::write(&new, salt)?;
-            File::open(&new)?.sync_all()?;
-            fs::rename(&new, &path)?;
+            create(&path, &new, &salt)?;
             return Ok(salt);
         }
     };
     fs::remove_file(&new)?;
     Ok(salt)
+}
+
+/// Creates the salt that a directory had, unless it has one. Gives whether it has this one now.
+pub fn put_back(directory: &Path, salt: &[u8; 32]) -> io::Result<bool> {
+    let path = directory.join("salt");
+    let new = path.with_extension("new");
+    let _lock = lock_with_timeout(&new, TIMEOUT)?;
+    if let Some(known) = read(&path)? {
+        fs::remove_file(&new)?;
+        return Ok(known == *salt);
+    }
+    create(&path, &new, salt)?;
+    Ok(true)
+}
+
+fn create(path: &Path, new: &Path, salt: &[u8; 32]) -> io::Result<()> {
+    fs::write(new, salt)?;
+    File::open(new)?.sync_all()?;
+    fs::rename(new, path)
 }
 
 fn random() -> io::Result<[u8; 32]> {

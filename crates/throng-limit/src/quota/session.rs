@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::quota::directory::runs_in;
 use crate::quota::runs::{self, RunRegistry};
+use crate::quota::salt::salt;
 use crate::quota::state::QuotaState;
 
 /// One run's part in the accounts of a directory.
@@ -14,6 +15,8 @@ use crate::quota::state::QuotaState;
 pub struct Session {
     /// The directory of the accounts.
     pub directory: PathBuf,
+    /// The salt of the accounts' names.
+    pub salt: [u8; 32],
     /// The registration of the run.
     pub runs: RunRegistry,
     handles: Mutex<Handles>,
@@ -37,6 +40,8 @@ impl Session {
     pub fn start(directory: &Path) -> io::Result<Session> {
         Ok(Session {
             directory: directory.to_owned(),
+            // A directory without one is then known to have lost it.
+            salt: salt(directory)?,
             runs: RunRegistry::start(&runs_in(directory))?,
             handles: Mutex::default(),
             failure: OnceLock::new(),

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use crate::quota::directory::{AccountNames, create_private, path_of, remove_unused};
 use crate::quota::handle::FileQuotaHandle;
 use crate::quota::leased::{QuotaHandle, QuotaStore, ScopeKey};
-use crate::quota::salt::salt;
 use crate::quota::session::Session;
 use crate::quota::terms::Quota;
 
@@ -31,8 +30,6 @@ impl FileQuotaStore {
     /// of its names.
     pub fn open(directory: &Path, names: Arc<dyn AccountNames>) -> io::Result<FileQuotaStore> {
         create_private(directory)?;
-        // A directory without one is then known to have lost it.
-        salt(directory)?;
         let session = Arc::new(Session::start(directory)?);
         // What can't be removed now is found again by the next run.
         let _ = remove_unused(directory, &session.runs);
