@@ -123,8 +123,9 @@ pub fn bound(
     for (unit, factor) in context.metrics.cost_factors() {
         demand.scale(unit, factor);
     }
-    let bound = policy.bound(&demand, latency, start);
     let states = context.limiter(0).state();
+    demand.first_answer = states.iter().filter_map(|it| it.first_answer).min();
+    let bound = policy.bound(&demand, latency, start);
     let of_search = states.iter().filter_map(|it| found_bound(it, policy, &demand, latency));
     bound.into_iter().chain(of_search).max_by_key(|bound| bound.time)
 }

@@ -17,6 +17,8 @@ pub struct Workload {
     pub busiest: Vec<Option<Vec<u64>>>,
     /// The units that earlier runs of the account have used.
     pub used_before: UsedBefore,
+    /// When the first answer of the run was seen, if it has had one.
+    pub first_answer: Option<Time>,
 }
 
 /// By the name of a limit, the units that have been used: of each key that has a limit of its
@@ -71,6 +73,13 @@ impl Workload {
         }
     }
 
+    /// The beginning of a run that begins at `start`. No answer came before the first one, so none
+    /// is counted as of an earlier time.
+    fn begin(&self, start: Time, latency: Duration) -> RunBegin {
+        let sent = self.first_answer.map(|first| first.before(latency));
+        RunBegin { start, sent: sent.map_or(start, |sent| sent.max(start)) }
+    }
+
     /// The part of it that so many of its requests ask.
     #[must_use]
     pub fn share(&self, requests: u64) -> Workload {
@@ -85,6 +94,7 @@ impl Workload {
             units: parts(&self.units),
             busiest: self.busiest.iter().map(|units| units.as_ref().map(parts)).collect(),
             used_before,
+            first_answer: self.first_answer,
         }
     }
 }
@@ -139,7 +149,7 @@ impl Policy {
                 (units(demand.busiest.get(scope)?.as_ref()?)?, UsedShare::default())
             }
         };
-        LimitLoad::new(rule, units, used, latency, start)
+        LimitLoad::new(rule, units, used, latency, demand.begin(start, latency))
     }
 
     /// The loads of the keys of a scope under which units have been used.
@@ -156,10 +166,20 @@ impl Policy {
         };
         let load = |key: &UsedUnits| {
             let units = *key.wanted.get(rule.unit)? as f64;
-            LimitLoad::new(rule, units, UsedShare::new(slice::from_ref(key), 1), latency, start)
+            let (used, begin) =
+                (UsedShare::new(slice::from_ref(key), 1), demand.begin(start, latency));
+            LimitLoad::new(rule, units, used, latency, begin)
         };
         keys.iter().filter_map(load).collect()
     }
+}
+
+/// When a run begins.
+#[derive(Clone, Copy)]
+struct RunBegin {
+    start: Time,
+    /// The earliest time at which requests were sent whose answers took the latency.
+    sent: Time,
 }
 
 /// What one limit has to carry.
@@ -247,12 +267,13 @@ impl LimitLoad {
         units: f64,
         used: UsedShare,
         latency: Duration,
-        start: Time,
+        begin: RunBegin,
     ) -> Option<LimitLoad> {
         // What is counted from its answer waits for it.
-        let waits = match rule.guard() {
-            Guard::Strict => latency,
-            Guard::Acked | Guard::Sent => Duration::ZERO,
+        let RunBegin { start, sent } = begin;
+        let (waits, sent) = match rule.guard() {
+            Guard::Strict => (latency, sent),
+            Guard::Acked | Guard::Sent => (Duration::ZERO, start),
         };
         let (amount, pace) = match rule.rate_pattern()? {
             RatePattern::Windows { amount, period } => {
@@ -263,7 +284,7 @@ impl LimitLoad {
                 (amount, Pace::TwoWindows { cycle, period: period.as_secs_f64() })
             }
             RatePattern::Edges { amount, period } => {
-                let edge = rule.free_again(start, waits).unwrap_or(start.after(period));
+                let edge = rule.free_again(sent, waits).unwrap_or(start.after(period));
                 let next = rule.free_again(edge, waits).unwrap_or(edge.after(period));
                 let periods = next.since(edge).div_duration_f64(period).round().max(1.0);
                 let cycle = periods * period.as_secs_f64();
@@ -486,6 +507,26 @@ mod tests {
         assert_eq!(bound(851, 100), 1_199 + 1_000 + 100);
         // What is sent at an edge is answered after the next one.
         assert_eq!(bound(50, 950), 2_000 + 2_000 + 950);
+    }
+
+    #[test]
+    fn what_is_answered_late_at_first_counts_in_the_next_window_too() {
+        let settings =
+            Settings { rate: vec!["20/1s@clock".parse().unwrap()], ..Settings::default() };
+        let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+        let policy = policy.on_clock(Timestamp::UNIX_EPOCH);
+        let at = |millis| Time::ZERO.after(Duration::from_millis(millis));
+        let bound = |guard, first: Option<u64>| {
+            let demand = Workload { first_answer: first.map(at), ..Workload::requests(60) };
+            let latency = Duration::from_millis(50);
+            let bound = policy.under(guard).bound(&demand, latency, at(820)).unwrap();
+            bound.time.as_millis()
+        };
+        // The window ends at 1 s, and clocks may differ by 50 ms.
+        for (first, time) in [(None, 230), (Some(860), 230), (Some(940), 230), (Some(960), 1_230)] {
+            assert_eq!(bound(Guard::Strict, first), time + 1_000 + 50, "{first:?}");
+        }
+        assert_eq!(bound(Guard::Acked, Some(960)), 230 + 1_000 + 50);
     }
 
     #[test]

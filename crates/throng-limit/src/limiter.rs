@@ -149,6 +149,8 @@ pub struct LimiterStats {
     pub learnt: Option<u64>,
     /// The most units that the server has taken in within a period, by its last refusal.
     pub taken_in: Option<u64>,
+    /// When the first answer was seen, if it keeps windows.
+    pub first_answer: Option<Time>,
     /// The units that it allows now, if a server would name them.
     pub amount: Option<u64>,
     /// The period in which it allows them, if a server would name that, too.
@@ -223,6 +225,7 @@ impl LimiterStats {
             peak: self.peak.max(other.peak),
             margin: self.margin.max(other.margin),
             learnt: fewest(self.learnt, other.learnt),
+            first_answer: self.first_answer.into_iter().chain(other.first_answer).min(),
             taken_in: fewest(self.taken_in, other.taken_in),
             amount: fewest(self.amount, other.amount),
             period: self.period.or(other.period),

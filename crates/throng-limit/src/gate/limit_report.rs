@@ -52,6 +52,9 @@ pub struct LimitState {
     pub spacing: Option<Duration>,
     /// How many keys had it, if it holds for each key.
     pub keys: Option<u64>,
+    /// When the first answer was seen, if it keeps windows.
+    #[serde(skip)]
+    pub first_answer: Option<Time>,
 }
 
 impl LimitSet {
@@ -169,6 +172,7 @@ fn states_of(rule: &Rule, stats: LimiterStats, lost: u64, keys: Option<u64>) -> 
         cost_percent: None,
         spacing: gap,
         keys,
+        first_answer: stats.first_answer,
     };
     let Some(gap) = stats.spread else {
         return vec![state];

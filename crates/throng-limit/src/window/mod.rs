@@ -102,6 +102,8 @@ pub struct Window<S> {
     observed: ObservedRate,
     /// The most units that the server has taken in within a period, by its last refusal.
     taken_in: Option<u64>,
+    /// When the first answer was seen.
+    first_answer: Option<Time>,
     /// Whether requests are spread where refusals call for it.
     may_spread: bool,
     /// Refusals that its own count cannot explain.
@@ -144,6 +146,7 @@ impl<S: WindowKind> Window<S> {
             },
             observed: ObservedRate::new(period),
             taken_in: None,
+            first_answer: None,
             may_spread: false,
             unexplained: 0,
             gave_up_acked: false,
@@ -179,6 +182,7 @@ impl<S: WindowKind> Window<S> {
     /// The attempt's answer was seen, whatever it says.
     fn seen(&mut self, now: Time, hold: &mut Reservation) {
         self.observed.ended(hold.units);
+        self.first_answer.get_or_insert(now);
         // What was acknowledged has been told.
         if self.guard == Guard::Sent || hold.is_in_flight() {
             self.certify(|worst_case| worst_case.arrived(now, hold.units));
@@ -352,6 +356,7 @@ impl<S: WindowKind> Limiter for Window<S> {
             margin: (self.guard != Guard::Strict).then(|| self.controller.margin()),
             learnt: self.controller.learnt(),
             taken_in: self.taken_in,
+            first_answer: self.first_answer,
             amount: Some(self.controller.ceiling()),
             period: Some(self.period),
             named: self.controller.named(),
