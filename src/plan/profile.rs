@@ -10,19 +10,29 @@ use super::layers::lay_over;
 use crate::error::Error;
 
 /// Each profile by its name.
-const PROFILES: [(&str, &str); 14] = [
+const PROFILES: [(&str, &str); 24] = [
+    ("airtable", include_str!("profiles/airtable.toml")),
     ("alphavantage", include_str!("profiles/alphavantage.toml")),
     ("anthropic", include_str!("profiles/anthropic.toml")),
+    ("binance", include_str!("profiles/binance.toml")),
     ("discord", include_str!("profiles/discord.toml")),
     ("edgar", include_str!("profiles/edgar.toml")),
+    ("gemini", include_str!("profiles/gemini.toml")),
     ("github", include_str!("profiles/github.toml")),
+    ("googlemaps", include_str!("profiles/googlemaps.toml")),
+    ("hubspot", include_str!("profiles/hubspot.toml")),
+    ("jira", include_str!("profiles/jira.toml")),
+    ("mistral", include_str!("profiles/mistral.toml")),
     ("notion", include_str!("profiles/notion.toml")),
     ("openai", include_str!("profiles/openai.toml")),
+    ("openweather", include_str!("profiles/openweather.toml")),
     ("polygon", include_str!("profiles/polygon.toml")),
     ("reddit", include_str!("profiles/reddit.toml")),
     ("salesforce", include_str!("profiles/salesforce.toml")),
     ("shopify", include_str!("profiles/shopify.toml")),
     ("shopify-graphql", include_str!("profiles/shopify-graphql.toml")),
+    ("slack", include_str!("profiles/slack.toml")),
+    ("spotify", include_str!("profiles/spotify.toml")),
     ("stripe", include_str!("profiles/stripe.toml")),
     ("x", include_str!("profiles/x.toml")),
 ];

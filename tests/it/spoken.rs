@@ -17,7 +17,18 @@ const ROWS: u64 = 2_000;
 /// for this amount; and how far away the server is.
 struct Case(&'static str, u64, &'static str, &'static str, &'static str);
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 23] = [
+    // Those with 10 ms say nothing of their limit: what is in flight when it is reached is refused.
+    Case("airtable", 5, "N/1s", "N/1s", "10ms"),
+    Case("binance", 100, "clock:N/1m", WEIGHT, NEAR),
+    Case("gemini:free-flash", 10, "N/1m", "N/1m", "10ms"),
+    Case("googlemaps", 50, "N/1s", "N/1s", "10ms"),
+    Case("hubspot", 100, "fixed:N/10s", "N/10s", NEAR),
+    Case("jira", 10, "N/1s", "N/1s", NEAR),
+    Case("mistral:paid", 10, "N/1s", "N/1s", "10ms"),
+    Case("openweather", 60, "N/1m", "N/1m", "10ms"),
+    Case("slack", 50, "N/1m", "N/1m", "10ms"),
+    Case("spotify", 180, "N/30s", "N/30s", "10ms"),
     Case("alphavantage:premium75", 75, "N/1m", "N/1m", NEAR),
     Case("anthropic", 50, "bucket:N/1m:5", "bucket:N/1m", NEAR),
     Case("discord", 50, "fixed:N/1s", "N/1s", NEAR),
@@ -29,11 +40,12 @@ const CASES: [Case; 13] = [
     Case("reddit", 100, "clock:N/1m", "N/1m", NEAR),
     Case("salesforce", 500, "N/1d", "N/1d", NEAR),
     Case("shopify:plus", 20, "bucket:N/1s:40", "bucket:N/1s", NEAR),
-    // It says nothing of its limit: what is in flight when it is reached is refused.
     Case("stripe", 100, "fixed:N/1s", "N/1s", "10ms"),
     Case("x:search", 450, "fixed:N/15m", "N/15m@reset", NEAR),
 ];
 
+/// Weights, of which the server tells only what is used: what is on its way is refused.
+const WEIGHT: &str = "N weight/1m";
 const NEAR: &str = "lognormal:50ms:0.4";
 
 impl Case {
@@ -98,13 +110,17 @@ fn no_api_refuses_anything_where_the_declared_limit_is_right() {
 
 #[test]
 fn where_the_declared_limit_is_a_fifth_too_high_two_are_refused_in_a_window_at_most() {
-    for case in &CASES {
+    let mut above = Vec::new();
+    for case in CASES.iter().filter(|case| case.3 != WEIGHT) {
         let simulation = case.simulate((case.1 * 6).div_ceil(5));
         case.assert_all_done(&simulation);
         let most = case.most_refusals(&simulation);
-        assert!(most <= 2, "{}: {most}", case.0);
+        if most > 2 {
+            above.push(format!("{}: {most}", case.0));
+        }
         // In up to 2,000 windows what was learnt is doubted now and then, ever more seldom.
         let refused = simulation.servers[0].refused;
-        assert!(refused <= 6, "{}: {refused}", case.0);
+        assert!(refused <= 6 || most > 2, "{}: {refused}", case.0);
     }
+    assert!(above.is_empty(), "{above:?}");
 }

@@ -16,19 +16,29 @@ use crate::reply::Reply;
 use crate::{ParseError, ServerLimit};
 
 /// Each dialect by its name.
-const DIALECTS: [(&str, &str); 14] = [
+const DIALECTS: [(&str, &str); 24] = [
+    ("airtable", include_str!("dialects/airtable.toml")),
     ("alphavantage", include_str!("dialects/alphavantage.toml")),
     ("anthropic", include_str!("dialects/anthropic.toml")),
+    ("binance", include_str!("dialects/binance.toml")),
     ("discord", include_str!("dialects/discord.toml")),
     ("edgar", include_str!("dialects/edgar.toml")),
+    ("gemini", include_str!("dialects/gemini.toml")),
     ("github", include_str!("dialects/github.toml")),
+    ("googlemaps", include_str!("dialects/googlemaps.toml")),
+    ("hubspot", include_str!("dialects/hubspot.toml")),
+    ("jira", include_str!("dialects/jira.toml")),
+    ("mistral", include_str!("dialects/mistral.toml")),
     ("notion", include_str!("dialects/notion.toml")),
     ("openai", include_str!("dialects/openai.toml")),
+    ("openweather", include_str!("dialects/openweather.toml")),
     ("polygon", include_str!("dialects/polygon.toml")),
     ("reddit", include_str!("dialects/reddit.toml")),
     ("salesforce", include_str!("dialects/salesforce.toml")),
     ("shopify", include_str!("dialects/shopify.toml")),
     ("shopify-graphql", include_str!("dialects/shopify-graphql.toml")),
+    ("slack", include_str!("dialects/slack.toml")),
+    ("spotify", include_str!("dialects/spotify.toml")),
     ("stripe", include_str!("dialects/stripe.toml")),
     ("x", include_str!("dialects/x.toml")),
 ];
