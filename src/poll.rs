@@ -25,6 +25,8 @@ const GROWTH: f64 = 1.5;
 const MAX_EVERY: Duration = Duration::from_secs(30);
 /// Time after which a job is given up, where the job file names none.
 const TIMEOUT: Duration = Duration::from_secs(3_600);
+/// Maximum of that time, 100 years: a clock can't count to the end of any longer one.
+const MAX_TIMEOUT: Duration = Duration::from_secs(100 * 31_557_600);
 /// Maximum number of jobs that a run has submitted and not done, where none is named.
 const MAX_WAITING: usize = 20_000;
 /// Maximum number of characters of an answer in a failure.
@@ -142,7 +144,7 @@ impl Poll {
             until_text: settings.until.clone(),
             failed: program("failed", &settings.failed)?,
             every: settings.every,
-            timeout: settings.timeout.unwrap_or(TIMEOUT),
+            timeout: settings.timeout.unwrap_or(TIMEOUT).min(MAX_TIMEOUT),
             max_waiting: settings.max_waiting.unwrap_or(MAX_WAITING),
         }))
     }

@@ -186,11 +186,12 @@ pub fn check_later_hosts(stage: &Stage) -> Result<(), Error> {
     }
 }
 
-/// Checks the URLs that the job writes out: of its tokens and login, and of its requests, which is
-/// given if it is fixed.
+/// Checks the URLs that the job writes out: of its tokens, login and polls, and of its requests,
+/// which is given if it is fixed.
 fn check_fixed_hosts(stage: &Stage) -> Result<Option<Uri>, Error> {
     let fixed = stage.renderer.fixed_uri();
-    for uri in fixed.iter().chain(stage.signer.uris()) {
+    let polled = stage.poll.as_ref().and_then(Poll::fixed_uri);
+    for uri in fixed.iter().chain(stage.signer.uris()).chain(&polled) {
         stage.check_cleartext(uri).map_err(Error::plan)?;
     }
     Ok(fixed)

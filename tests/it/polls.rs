@@ -222,6 +222,34 @@ fn the_server_s_retry_after_goes_before_the_job_s_pause() {
 }
 
 #[test]
+fn a_time_that_no_clock_can_count_is_cut_at_the_end_of_the_job_and_does_no_harm() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let years = "300000000000years";
+    let submit = format!("polls=0&retry_after={years}");
+    let poll = format!("{DONE}\ntimeout = '200ms'");
+    let asked = PollJob { rows: 2, submit: &submit, poll: &poll, rest: PRICE };
+    asked.run(&place, &mock).exits(0);
+    assert_eq!(counts(&mock)["poll"], (2, 1));
+
+    let place = Place::new();
+    let poll = format!("{DONE}\ntimeout = '{years}'");
+    let patient = PollJob { rows: 2, submit: "polls=1", poll: &poll, rest: PRICE };
+    patient.run(&place, &mock).exits(0);
+    assert_one_record_per_row(&place.records("out.jsonl"), 2);
+}
+
+#[test]
+fn a_key_in_the_address_of_the_polls_is_not_sent_over_a_network_in_clear() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let poll =
+        "submitted = { job = '.id' }\nurl = 'http://jobs.example/{{ job }}?key={{ env.KEY }}'";
+    let job = PollJob { rows: 1, submit: "", poll, rest: PRICE };
+    let ended = job.run(&place, &mock).env("KEY", "k-12345678").exits(2);
+    ended.says("a secret would go to jobs.example over http://");
+    assert_eq!(mock.judgement().requests, 0);
+}
+
+#[test]
 fn another_host_is_polled_without_the_job_s_headers_and_only_if_it_is_allowed() {
     let (mock, other) = (plain_mock(), plain_mock());
     let place = Place::new();

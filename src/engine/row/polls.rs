@@ -106,8 +106,7 @@ impl RowExecutor {
             Ok((Some(accepted), answer)) => {
                 let job = Box::new(PolledJob { trace, ..accepted });
                 self.note(poll, &row, &job).await?;
-                let pause = self.pause(poll, &job, &answer);
-                self.polls.push(job.deadline.min(Instant::now() + pause), job);
+                self.polls.push(self.next_poll(poll, &job, &answer), job);
             }
         }
         Ok(())
@@ -251,8 +250,7 @@ impl RowExecutor {
         let failure = match state {
             Ok(JobState::Done) => return self.finish_job(*job, answer, emit).await,
             Ok(JobState::Running) if Instant::now() < job.deadline => {
-                let pause = self.pause(poll, &job, &answer);
-                self.polls.push(job.deadline.min(Instant::now() + pause), job);
+                self.polls.push(self.next_poll(poll, &job, &answer), job);
                 return Ok(());
             }
             Ok(JobState::Running) => timed_out(poll, &answer),
@@ -278,11 +276,13 @@ impl RowExecutor {
         if self.requests.context.shutdown.is_aborted() { Err(Cancelled) } else { Ok(outcome) }
     }
 
-    /// The pause before the next poll.
-    fn pause(&self, poll: &Poll, job: &PolledJob, answer: &Answer) -> std::time::Duration {
+    /// When the job is polled next: at the latest when it is given up, however long a pause the
+    /// server asks for.
+    fn next_poll(&self, poll: &Poll, job: &PolledJob, answer: &Answer) -> Instant {
         let now = self.requests.context.calendar_now();
         let asked = retry_after(self.stage().headers.heard(&answer.headers), now);
-        poll.pause(job.polls, asked.filter(|asked| !asked.is_zero()))
+        let pause = poll.pause(job.polls, asked.filter(|asked| !asked.is_zero()));
+        Instant::now().checked_add(pause).map_or(job.deadline, |due| due.min(job.deadline))
     }
 
     /// Ends a row whose job is not done. Unless the job has failed or is gone, it can be polled
@@ -418,7 +418,7 @@ impl RowExecutor {
         if Instant::now() >= job.deadline {
             return Ok(Err(timed_out(poll, before)));
         }
-        let due = job.deadline.min(Instant::now() + self.pause(poll, job, before));
+        let due = self.next_poll(poll, job, before);
         self.requests.unless_stopped(tokio::time::sleep_until(due)).await?;
         job.polls += 1;
         let PageRequest { request, trust } = &job.request;
