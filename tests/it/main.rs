@@ -73,6 +73,7 @@ mod pipes;
 mod plan;
 mod polls;
 mod quotas;
+mod recipes;
 mod redirects;
 mod refusals;
 mod requests;

@@ -40,6 +40,12 @@
 //! | `POST /jobs?key=K`, or by a JSON body | 202 with a `Location`, for a job that runs for `polls` polls (2) and `ms`; it fails with `fail`; counted as `submit:K` |
 //! | `GET /jobs/{id}` | `status` running (with the status `running=202` and `retry_after`), done or failed |
 //! | `GET /jobs/{id}/result` | the result of a job that is done |
+//! | `POST /api/generate`, `POST /v1/embeddings` | Ollama's stream of JSON documents; OpenAI's embeddings |
+//! | `/wp-json/wp/v2/posts`, `POST /{index}/_search?scroll=1m`, `/oai?verb=ListRecords`, `POST /graphql`, `/odata/Books` | five titles in pages, as WordPress, Elasticsearch, OAI-PMH, GraphQL and OData have them |
+//! | `PUT /subscriptions/…/{name}` | 201 with an `Azure-AsyncOperation`, which is done at its second poll; it fails if the name begins with `no` |
+//! | `POST /account/login`, `/account/orders/{id}` | a session as a cookie; what only that session may see, else 401 |
+//! | `POST /uploads`, `PUT /storage/{name}` | a presigned URL by `{"name": …}`; takes the file for it |
+//! | `/reports/{id}/pdf` | a small PDF |
 //! | `GET /judge` | the [`Judgement`] as JSON; not counted |
 //! | `DELETE /judge`, `POST /judge/reset` | resets counts and limits; not counted |
 //! | `POST /v1/chat/completions` | a completion and its `total_tokens`, at most the body's `max_tokens`; any request may set `?tokens=N` |
@@ -60,7 +66,7 @@
 //! `request`. The seed decides its `latency` and `faults` (`chance`). After
 //! the latency it arrives: `recorder` and `judge` count it, and the limits
 //! (`limit`, `partition`, `account`, `counters`, `kinds`) admit or refuse it. `state`
-//! routes it to `quotes`, `lists`, `jobs` or `tools` (`tokens`, `body_stream`), and the answer
+//! routes it to `quotes`, `lists`, `jobs`, `recipes` or `tools` (`tokens`, `body_stream`), and the answer
 //! (`answer`, `reply`) is worded by a `dialect` if one is set. `settings`,
 //! `tls` and `parse` hold the configuration.
 
@@ -87,6 +93,7 @@ mod body_stream;
 mod jobs;
 mod lists;
 mod quotes;
+mod recipes;
 mod reply;
 mod scripted;
 mod tokens;

@@ -14,7 +14,7 @@ use crate::judge::{ArrivalInfo, Client};
 use crate::limit::{ServerLimit, ServerLimits, ServerUnit, SharedLimits};
 use crate::recorder::{OpenArrival, Recorder, lock};
 use crate::request::ClientRequest;
-use crate::{Fault, Settings, lists, quotes, scripted, tokens, tools};
+use crate::{Fault, Settings, lists, quotes, recipes, scripted, tokens, tools};
 
 /// The server's settings, limits and counts.
 #[derive(Debug)]
@@ -111,6 +111,7 @@ impl ServerState {
         }
         lists::answer(request)
             .or_else(|| lock(&self.jobs).answer(request))
+            .or_else(|| recipes::answer(request, &self.tries))
             .unwrap_or_else(|| tools::answer(request, &self.tries))
     }
 
