@@ -5,11 +5,11 @@
 //! a success in between. Attempts that reached no server say this of the origin whatever
 //! their request; those that got a 5xx, or no answer, say it when they are of several
 //! requests. While it is out, no attempt goes but one probe at a time, with a pause that
-//! doubles. Any success ends the outage, and a slow start follows.
+//! doubles up to a maximum. Any success ends the outage, and a slow start follows.
 
 use std::time::Duration;
 
-use crate::limit::{Pause, SlowStart, Time};
+use crate::limit::{SlowStart, Time};
 
 /// The circuit breaker of one origin.
 #[derive(Debug)]
@@ -44,9 +44,21 @@ struct Streak {
 
 #[derive(Debug)]
 struct Outage {
-    pause: Pause,
+    /// The time of the next probe.
+    next_probe: Time,
+    /// Number of probes that failed.
+    probes: u32,
     is_probed: bool,
 }
+
+/// The pause before the first probe; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Maximum pause in a short outage: within this time of the server's return the run goes on.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Maximum pause in a longer one, as a part of its time so far.
+const PART_OF_OUTAGE: u32 = 20;
+/// Maximum pause in any outage.
+const LONGEST_OF_ALL: Duration = Duration::from_secs(30);
 
 /// Leave for one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -159,7 +171,7 @@ impl Breaker {
         Some(OutageState {
             since: streak.since,
             cause: streak.cause.clone(),
-            next_probe: (!outage.is_probed).then(|| outage.pause.until()),
+            next_probe: (!outage.is_probed).then_some(outage.next_probe),
         })
     }
 
@@ -167,9 +179,7 @@ impl Breaker {
     pub fn admit(&mut self, now: Time, era: u64) -> Admission {
         match &mut self.outage {
             Some(outage) if outage.is_probed => Admission::Wait(None),
-            Some(outage) if now < outage.pause.until() => {
-                Admission::Wait(Some(outage.pause.until()))
-            }
+            Some(outage) if now < outage.next_probe => Admission::Wait(Some(outage.next_probe)),
             Some(outage) => {
                 outage.is_probed = true;
                 Admission::Go(Ticket { era, slow_start: None, is_probe: true })
@@ -228,8 +238,12 @@ impl Breaker {
         }
         if let Some(outage) = &mut self.outage {
             if ticket.is_probe {
-                outage.pause.refused(now, now, None, chance);
-                self.streak.iter_mut().for_each(|it| it.cause.clone_from(&failure.cause));
+                outage.probes += 1;
+                if let Some(streak) = &mut self.streak {
+                    streak.cause.clone_from(&failure.cause);
+                    let pause = pause(outage.probes, now.since(streak.since), chance);
+                    outage.next_probe = now.after(pause);
+                }
             }
             return Standing::Out;
         }
@@ -290,10 +304,18 @@ impl Breaker {
     }
 
     fn open(&mut self, now: Time, chance: f64) {
-        let mut pause = Pause::default();
-        pause.refused(now, now, None, chance);
-        self.outage = Some(Outage { pause, is_probed: false });
+        let next_probe = now.after(pause(0, Duration::ZERO, chance));
+        self.outage = Some(Outage { next_probe, probes: 0, is_probed: false });
     }
+}
+
+/// The pause after this number of probes that failed, in an outage that has lasted for this
+/// time. `chance` lengthens it by up to a quarter, so that several clients don't come back at
+/// once.
+fn pause(probes: u32, lasted: Duration, chance: f64) -> Duration {
+    let longest = (lasted / PART_OF_OUTAGE).clamp(LONGEST_PAUSE, LONGEST_OF_ALL);
+    let doubled = FIRST_PAUSE * 2_u32.pow(probes.min(8));
+    doubled.min(longest).mul_f64(1.0 + chance / 4.0)
 }
 
 #[cfg(test)]
@@ -399,11 +421,11 @@ mod tests {
     }
 
     #[test]
-    fn probes_go_one_at_a_time_with_pauses_that_double() {
+    fn probes_go_one_at_a_time_with_pauses_that_double_up_to_a_maximum() {
         let mut breaker = breaker();
         put_out(&mut breaker);
         let mut now = 1_000;
-        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+        for seconds in [1, 2, 4, 5, 5, 5] {
             let due = now + seconds * 1_000;
             assert_eq!(breaker.admit(at(now), 0), Admission::Wait(Some(at(due))));
             let Admission::Go(probe) = breaker.admit(at(due), 0) else { panic!("{breaker:?}") };
@@ -413,6 +435,14 @@ mod tests {
             now = due + 1_000;
             assert_eq!(breaker.failed(at(now), probe, failure(true), 0.0), Standing::Out);
         }
+    }
+
+    #[test]
+    fn pauses_follow_the_time_of_a_long_outage() {
+        let seconds = |lasted: u64| pause(99, Duration::from_secs(lasted), 0.0).as_secs();
+        assert_eq!([20, 100, 200, 600, 86_400].map(seconds), [5, 5, 10, 30, 30]);
+        assert_eq!(pause(0, Duration::ZERO, 1.0), Duration::from_millis(1_250));
+        assert_eq!(pause(u32::MAX, Duration::ZERO, 0.0), LONGEST_PAUSE);
     }
 
     #[test]
@@ -525,7 +555,7 @@ mod tests {
                 now += 10;
                 assert!(now < 200_000, "seed {seed}: {:?}", world.breaker);
             }
-            // Probes after 1, 3, 7 and 15 s, in each outage.
+            // Probes after 1, 3, 7, 12, 17 and 22 s, in each outage.
             assert!(world.in_vain <= 12, "seed {seed}: {}", world.in_vain);
         }
     }

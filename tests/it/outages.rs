@@ -266,6 +266,55 @@ fn one_server_of_a_chain_goes_away_and_the_rest_waits_for_it() {
     assert_eq!(mock.judgement().requests, 2 * ROWS as u64);
 }
 
+/// Takes a server away in mid-run from rows of several requests, or requests of several rows.
+fn goes_away_from(place: &Place, mock: &Mock, path: &str, input: &str, flags: &str) {
+    let gateway = Gateway::before(mock.addr());
+    let running = run()
+        .arg("--url", &format!("{}/{path}", gateway.url()))
+        .arg("--input", &place.file("input.csv", input))
+        .arg("--output", &place.path("out.jsonl"))
+        .flags(&SOON.replace("--retries 0", "--retries 2"))
+        .flags("--rate")
+        .flags(LIMIT)
+        .flags(flags)
+        .start();
+    until("some records", || written(place) >= 12);
+    gateway.turn(Way::Refuse);
+    until("a probe in vain", || gateway.age() > Duration::from_millis(1_500));
+    gateway.turn(Way::Through);
+    let ended = running.ends().with_code(0);
+    let records = place.records("out.jsonl");
+    assert!(records.iter().all(|record| record["_ok"] == true), "{}", ended.stderr);
+    assert_eq!(mock.judgement().refused, 0);
+}
+
+#[test]
+fn pages_wait_for_a_server_as_well() {
+    let (place, mock) = (Place::new(), limited());
+    let flags = "--each .items[] --extract id=.id --page page --page-count .pages";
+    let input = "total\n".to_owned() + &"50\n".repeat(6);
+    goes_away_from(&place, &mock, "list/{{ total }}?size=10", &input, flags);
+    let records = place.records("out.jsonl");
+    let items = |row: u64| {
+        let of_row = records.iter().filter(|it| it["_row"] == row);
+        let mut items: Vec<u64> = of_row.map(|it| it["_item"].as_u64().unwrap()).collect();
+        items.sort_unstable();
+        items
+    };
+    for row in 0..6 {
+        assert_eq!(items(row), (0..50).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn batches_wait_for_a_server_as_well() {
+    let (place, mock) = (Place::new(), limited());
+    let flags = "--query ids={{id|join(',')}} --each .found[] --match id=.id --batch 4";
+    let ids: Vec<String> = (0..100).map(|id| format!("A{id}\n")).collect();
+    goes_away_from(&place, &mock, "batch", &("id\n".to_owned() + &ids.concat()), flags);
+    assert_one_record_per_row(&place.records("out.jsonl"), 100);
+}
+
 fn post(place: &Place, server: &str) -> Throng {
     run()
         .arg("--url", &format!("{server}/{{{{ symbol }}}}"))

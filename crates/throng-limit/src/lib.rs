@@ -38,7 +38,7 @@ mod adapt;
 mod search;
 mod server;
 #[doc(hidden)]
-pub use server::{Pause, SlowStart};
+pub use server::SlowStart;
 mod window;
 
 mod quota;
