@@ -247,6 +247,36 @@ fn lists(place: &Place, server: &Recorder) -> Throng {
 }
 
 #[test]
+fn a_chain_with_a_wrong_path_in_its_later_step_goes_on_with_the_right_one() {
+    let server = Recorder::answering(|came| {
+        if came.line.contains("/detail/") {
+            return quote(came);
+        }
+        let items: Vec<String> = (0..100).map(|id| format!("{{\"id\": {id}}}")).collect();
+        json_answer(&format!("[{}]", items.join(",")))
+    });
+    let (place, url) = (Place::new(), server.url());
+    let ask = |path: &str| {
+        let job = place.file(
+            "job.toml",
+            &format!(
+                "input.list = [{{shop = \"north\"}}]\nrequest.url = \"{url}/list\"\n\
+                 items.each = \".[]\"\nextract.id = \".id\"\n\
+                 [[step]]\nrequest.url = \"{url}/detail/{{{{ id }}}}\"\nextract.price = \"{path}\"\n"
+            ),
+        );
+        run().flags(&job).arg("--output", &place.path("out.jsonl")).flags("--progress none")
+    };
+    ask(".quote.prise").exits(3).says("as missing price of step 1");
+    ask(".quote.price").flags("--resume").exits(0);
+    let records = place.records("out.jsonl");
+    let mut items: Vec<u64> = records.iter().map(|it| it["_item"].as_u64().unwrap()).collect();
+    items.sort_unstable();
+    assert_eq!(items, (0..100).collect::<Vec<_>>());
+    assert_eq!(each(&records, "price"), [17.5; 100]);
+}
+
+#[test]
 fn lists_without_an_item_wait_for_no_later_step() {
     let server = Recorder::answering(|came| {
         json_answer(if came.line.contains("/S299 ") { r#"[{"id": 7}]"# } else { "[]" })

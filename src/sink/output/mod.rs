@@ -170,7 +170,7 @@ impl Output {
     #[must_use]
     pub fn has_records(&self) -> bool {
         let past = &self.checked.past;
-        !past.done.is_empty() || !past.unfinished.is_empty()
+        !past.done.is_empty() || past.unfinished.has_records()
     }
 
     /// The items of a row that have a record, where others of it have none.
@@ -355,7 +355,7 @@ impl Output {
         [
             (torn > 0).then(|| aside(format!("{torn} bytes at the end of {name} are no whole record"))),
             (past.damaged > 0).then(|| aside(format!("{} of {name} cannot be read and will be asked for again", records(past.damaged)))),
-            (past.braked > 0).then(|| format!("the run before ended at once, since all rows failed alike: its {} asked for again", counted(past.braked, "row is", "rows are"))),
+            (past.braked > 0).then(|| format!("the run before ended at once, since its first answers failed alike: its {} asked for again", counted(past.braked, "row is", "rows are"))),
             (past.twice > 0).then(|| format!("{} of {name} stood there twice: the first one of each row stays", records(past.twice))),
             (items > 0).then(|| format!("{} not whole in {name}: {} stay, and the items that are missing are asked for", counted(unfinished, "row is", "rows are"), records(items))),
             (waiting > 0).then(|| format!("{} submitted before and not done: polled again, and not submitted again", counted(waiting, "job was", "jobs were"))),

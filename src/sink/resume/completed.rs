@@ -218,6 +218,11 @@ impl Unfinished {
         self.rows.keys().copied().collect()
     }
 
+    /// Whether any of them has a record.
+    pub fn has_records(&self) -> bool {
+        self.rows.values().any(|items| items.count() > 0)
+    }
+
     /// Whether there is no such row.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
