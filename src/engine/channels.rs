@@ -357,6 +357,8 @@ pub struct Outbox {
     timer: RefCell<Option<AbortHandle>>,
     /// Maximum time for which a record waits.
     max_wait: Duration,
+    /// Whether no record waits while the writer has nothing to do.
+    is_eager: bool,
     /// Held while a batch is handed over, so that no other is filled meanwhile.
     turn: Mutex<()>,
     to_writer: Sender<OutboxBatch>,
@@ -370,6 +372,7 @@ impl Outbox {
             waiting: RefCell::default(),
             timer: RefCell::default(),
             max_wait: if of_parts { MAX_WAIT_OF_PARTS } else { MAX_WAIT },
+            is_eager: of_parts,
             turn: Mutex::default(),
             to_writer,
         })
@@ -378,7 +381,7 @@ impl Outbox {
     /// Takes a record if nothing has to be waited for; else it comes back.
     pub fn try_put(self: &Rc<Self>, record: Record) -> Option<Record> {
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.len() + 1 >= FULL || self.turn.try_lock().is_err() {
+        if self.is_due(waiting.len() + 1) || self.turn.try_lock().is_err() {
             return Some(record);
         }
         waiting.push(record);
@@ -396,11 +399,16 @@ impl Outbox {
             waiting.push(record);
             waiting.len()
         };
-        if waiting >= FULL {
+        if self.is_due(waiting) {
             self.send().await;
         } else if waiting == 1 {
             self.start_timer();
         }
+    }
+
+    /// Whether this number of records goes to the writer now.
+    fn is_due(&self, records: usize) -> bool {
+        records >= FULL || (self.is_eager && self.to_writer.is_empty())
     }
 
     /// Hands over the rest.
