@@ -27,7 +27,7 @@ use crate::plan::Stage;
 use crate::record::{Failure, FailureKind, Record};
 use crate::row::Row;
 use crate::send::redirect::{self, RedirectTrust};
-use crate::send::{Answer, Delivery, Origin};
+use crate::send::{Answer, Delivery, Origin, SendError};
 use crate::sink::{IntentLog, PollLog};
 
 mod attempt;
@@ -316,15 +316,14 @@ impl RequestExecutor {
     ) -> Result<Result<Answer, Failure>, Cancelled> {
         let mut tries = first;
         loop {
-            let outcome = pin!(self.follow_redirects(request, terms, trace)).await?;
-            if let Some(pause) = trace.refused_elsewhere.take() {
-                let _waits = self.waits(WaitReason::Backoff);
-                self.unless_stopped(tokio::time::sleep(pause)).await?;
-                continue;
+            let mut outcome = pin!(self.follow_redirects(request, terms, trace)).await?;
+            if let Err(error) = &mut outcome
+                && error.is_without_answer()
+            {
+                Box::pin(self.check_scheme(error, request.uri())).await;
             }
-            if std::mem::take(&mut trace.refused) {
-                // The limiter is paused: the row waits there.
-                trace.add_delivery(Delivery::Rejected);
+            if trace.refused || trace.refused_elsewhere.is_some() {
+                Box::pin(self.after_refusal(trace)).await?;
                 continue;
             }
             let decision = trace.decision.take();
@@ -365,13 +364,8 @@ impl RequestExecutor {
                     return Ok(Ok(answer));
                 }
                 (Verdict::GiveUp(failure), outcome) => {
-                    trace.count_unsent(self.context.plan.columns.arrived);
                     self.check_reached(request.uri(), terms.purpose, &outcome)?;
-                    if let Ok(answer) = outcome {
-                        trace.keep_failed(&answer);
-                    }
-                    let decision = decision.unwrap_or_default();
-                    return Ok(Err(self.stage().answers.named(failure, decision)));
+                    return Ok(Err(self.given_up(failure, outcome, trace)));
                 }
                 (Verdict::Retry(pause), _) => {
                     self.counters().retried();
@@ -384,6 +378,46 @@ impl RequestExecutor {
                 (Verdict::Done | Verdict::Stop, Err(_)) => {}
             }
         }
+    }
+
+    /// Lets a refused request go again: it costs no try. Where the server has a part in the job's
+    /// limits, the limiter is paused, and the row waits there.
+    async fn after_refusal(&self, trace: &mut AttemptTrace) -> Result<(), Cancelled> {
+        if let Some(pause) = trace.refused_elsewhere.take() {
+            let _waits = self.waits(WaitReason::Backoff);
+            return self.unless_stopped(tokio::time::sleep(pause)).await;
+        }
+        trace.refused = false;
+        trace.add_delivery(Delivery::Rejected);
+        Ok(())
+    }
+
+    /// Replaces the error of a plain request without an answer if its server speaks TLS. This is
+    /// not looked for once a row is ok.
+    async fn check_scheme(&self, error: &mut SendError, uri: &Uri) {
+        if self.context.metrics.ok() > 0 {
+            return;
+        }
+        let origin = Origin::of(uri);
+        if let Some(origin) = origin
+            && let Some(wants_tls) = self.stage().transport.wants_tls(&origin).await
+        {
+            *error = wants_tls;
+        }
+    }
+
+    /// The failure of a request after its last attempt.
+    fn given_up(
+        &self,
+        failure: Failure,
+        outcome: AttemptOutcome,
+        trace: &mut AttemptTrace,
+    ) -> Failure {
+        trace.count_unsent(self.context.plan.columns.arrived);
+        if let Ok(answer) = outcome {
+            trace.keep_failed(&answer);
+        }
+        self.stage().answers.named(failure, trace.decision.unwrap_or_default())
     }
 
     /// Ends the run at an answer at which a rule of the job says so.

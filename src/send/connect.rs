@@ -71,6 +71,10 @@ pub struct Transport {
     reached: Mutex<HashSet<Origin>>,
     /// Whether a proxy on the way asks for other credentials.
     is_barred: AtomicBool,
+    /// Whether it was looked whether a server of a plain origin speaks TLS.
+    has_tried_tls: AtomicBool,
+    /// The plain origin whose server speaks TLS.
+    tls_at: OnceLock<Origin>,
     trust: tls::Trust,
     /// Made when the first server wants it: reading the platform's roots takes a while.
     tls: OnceLock<Result<TlsConnector, String>>,
@@ -116,6 +120,8 @@ impl Transport {
             reached: Mutex::default(),
             is_barred: AtomicBool::new(false),
             trust,
+            has_tried_tls: AtomicBool::new(false),
+            tls_at: OnceLock::new(),
             tls: OnceLock::new(),
         })
     }
@@ -142,6 +148,8 @@ impl Transport {
             proxies: Matcher::builder().build(),
             reached: Mutex::default(),
             is_barred: AtomicBool::new(false),
+            has_tried_tls: AtomicBool::new(false),
+            tls_at: OnceLock::new(),
             trust: tls::Trust::default(),
             tls: OnceLock::new(),
         }
@@ -181,7 +189,43 @@ impl Transport {
     /// Whether a connection to this origin was made before, and may be made again.
     pub(crate) fn has_reached(&self, origin: &Origin) -> bool {
         !self.is_barred.load(Ordering::Relaxed)
+            && self.tls_at.get() != Some(origin)
             && self.reached.lock().unwrap_or_else(PoisonError::into_inner).contains(origin)
+    }
+
+    /// The error of a plain request to a server that speaks TLS, and has closed the connection.
+    /// One more connection finds it out, once for the first such origin.
+    pub(crate) async fn wants_tls(&self, origin: &Origin) -> Option<SendError> {
+        let is_direct = self.memory.is_none()
+            && self.network.unix_socket.is_none()
+            && self.proxy_of(&format!("http://{}/", origin.authority()).parse().ok()?).is_none();
+        if origin.scheme != UrlScheme::Http || !is_direct {
+            return None;
+        }
+        let is_first = !self.has_tried_tls.swap(true, Ordering::Relaxed);
+        if is_first && self.speaks_tls(origin).await {
+            // It is set once.
+            let _ = self.tls_at.set(origin.clone());
+        }
+        (self.tls_at.get() == Some(origin)).then(|| {
+            let server = format!("{}:{}", origin.host, origin.port);
+            let detail = format!("{server} speaks TLS: is it https://{server}?");
+            trouble(FailureKind::Tls, detail, Delivery::Final)
+        })
+    }
+
+    async fn speaks_tls(&self, origin: &Origin) -> bool {
+        let tls = self.tls.get_or_init(|| self.trust.connector()).as_ref();
+        let name = ServerName::try_from(origin.bare_host().to_owned());
+        let (Ok(tls), Ok(name)) = (tls, name) else {
+            return false;
+        };
+        let handshake = pin!(async {
+            let tcp = self.dialer.tcp(origin.bare_host(), origin.port).await.ok()?;
+            Some(tls.connect(name, tcp).await.map_or_else(|error| tls::is_of_tls(&error), |_| true))
+        });
+        let timer = pin!(tokio::time::sleep(self.settings.connect_timeout));
+        Deadline::new(timer).keep(handshake).await.flatten().unwrap_or(false)
     }
 
     /// Whether servers' certificates are left unchecked.

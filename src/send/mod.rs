@@ -118,6 +118,11 @@ impl SendError {
         matches!(self.kind, FailureKind::Connect | FailureKind::Tls)
     }
 
+    /// Whether the server has ended the connection, or said what is not HTTP.
+    pub fn is_without_answer(&self) -> bool {
+        matches!(self.kind, FailureKind::ConnectionLost | FailureKind::BadAnswer)
+    }
+
     /// The error of an address from a server's answer, rather than a row.
     #[must_use]
     pub fn of_server(self) -> SendError {

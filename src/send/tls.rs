@@ -267,6 +267,19 @@ impl Trust {
     }
 }
 
+/// Whether a handshake failed although the server speaks TLS.
+pub fn is_of_tls(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        inner,
+        Some(
+            rustls::Error::InvalidCertificate(_)
+                | rustls::Error::PeerIncompatible(_)
+                | rustls::Error::AlertReceived(_)
+        )
+    )
+}
+
 /// The delivery of a failed handshake: an untrusted certificate stays untrusted.
 pub fn after_handshake(error: &std::io::Error) -> Delivery {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());

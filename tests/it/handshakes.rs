@@ -48,6 +48,15 @@ fn https(tls: &ServerCertificate) -> Mock {
 }
 
 #[test]
+fn a_server_that_speaks_tls_alone_is_told_where_the_url_has_none() {
+    let tls = ServerCertificate::self_signed(["127.0.0.1"]).unwrap();
+    let (place, mock) = (Place::new(), https(&tls));
+    let addr = mock.addr();
+    let ended = ask(&place, &format!("http://{addr}")).exits(3);
+    ended.says(&format!("{addr} speaks TLS: is it https://{addr}?"));
+}
+
+#[test]
 fn a_server_that_speaks_no_tls_is_told_by_its_first_bytes() {
     let place = Place::new();
     let addr = saying(b"HTTP/1.1 400 Bad Request\r\n\r\n");

@@ -304,11 +304,8 @@ impl RequestExecutor {
         read.map_err(too_long)?;
         if let Some(costs) = &self.stage().true_costs {
             let context = self.stage().read_context(&answer, uri, terms.row);
-            for (unit, cost) in costs.costs(&answer.body, &context).map_err(too_long)? {
-                self.context.metrics.settled(unit, permit.cost().units_of(unit), cost);
-                permit.adjust_cost(unit, cost);
-                trace.set_cost(number, &permit.units()[unit], cost);
-            }
+            let costs = costs.costs(&answer.body, &context).map_err(too_long)?;
+            self.settle(&costs, &mut permit, number, trace);
         }
         Ok(answer)
     }
@@ -338,6 +335,21 @@ impl RequestExecutor {
                 left_out,
                 why,
             );
+        }
+    }
+
+    /// Corrects the cost of an attempt by the true one, which its answer has, for each unit.
+    fn settle(
+        &self,
+        costs: &[(usize, u64)],
+        permit: &mut Permit,
+        number: usize,
+        trace: &mut AttemptTrace,
+    ) {
+        for &(unit, cost) in costs {
+            self.context.metrics.settled(unit, permit.cost().units_of(unit), cost);
+            permit.adjust_cost(unit, cost);
+            trace.set_cost(number, &permit.units()[unit], cost);
         }
     }
 
