@@ -53,7 +53,7 @@
 //! | `/status/{code}?retry_after=V&body=T` | that status (200 to 599) |
 //! | `/redirect/{code}?to=URL` | that status with a `location` |
 //! | `/bytes/{n}?encoding=gzip` | a JSON string, `n` bytes long with its quotes; or `br`, `zstd`, `deflate` |
-//! | `/file/{name}?size=N&encoding=gzip&type=T` | the bytes of [`file`], of this type (default `application/octet-stream`) |
+//! | `/file/{name}?size=N&encoding=gzip&type=T` | the bytes of [`file()`], of this type (default `application/octet-stream`) |
 //! | `/slow/{ms}` | `{}`, that many milliseconds after the arrival |
 //! | `/drop` | none: the connection is dropped |
 //! | `/close` | `{}`, then the connection is closed |
