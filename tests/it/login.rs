@@ -315,6 +315,44 @@ fn each_key_of_a_pool_logs_in_for_itself() {
 }
 
 #[test]
+fn each_row_has_its_cookies_beside_those_of_the_login() {
+    let place = Place::new();
+    let server = Recorder::answering(|came| {
+        if is_login(came) {
+            return answer("200 OK", &[("set-cookie", "session=of-ann; Path=/")], "{}");
+        }
+        let cookie = came.header("cookie").unwrap_or_default();
+        let path = came.line.split(' ').nth(1).unwrap();
+        let row = path.rsplit('/').next().unwrap();
+        if path.starts_with("/more") && cookie == format!("own=row-{row}; session=of-ann") {
+            return json("{}");
+        }
+        if path.starts_with("/items") && cookie == "session=of-ann" {
+            let own = format!("own=row-{row}; Path=/");
+            return answer("200 OK", &[("set-cookie", &own)], &format!(r#"{{"id": "{row}"}}"#));
+        }
+        answer("403 Forbidden", &[], cookie)
+    });
+    let text = format!(
+        r#"
+        cookies = "row"
+        [[before]]
+        url = "{0}/login"
+        [request]
+        url = "{0}/items/{{{{ line }}}}"
+        [extract]
+        id = ".id"
+        [[step]]
+        request = {{ url = "{0}/more/{{{{ id }}}}" }}
+    "#,
+        server.url()
+    );
+    let ended = job(run(), &place, &text, 10).exits(0);
+    assert_eq!(each(&ended.records(), "_ok"), [true; 10]);
+    assert_eq!(logins(&server), 1);
+}
+
+#[test]
 fn a_plan_and_a_tried_row_show_the_login_and_none_of_its_secrets() {
     let (place, server) = (Place::new(), lasting(usize::MAX));
     let text = with_token(&server, "");
