@@ -9,6 +9,7 @@ use super::attempt::{AttemptTerms, AttemptTrace, Cancelled, Purpose, RequestExec
 use crate::auth::{Login, LoginDraft};
 use crate::judge::Tries;
 use crate::limit::Cost;
+use crate::record::FailureKind;
 use crate::send::Answer;
 use crate::send::redirect;
 
@@ -84,7 +85,15 @@ impl RequestExecutor {
         let sending = self.send_with_retries(request, terms, Tries::repeatable(), &mut trace);
         let outcome = Box::pin(sending).await?;
         of_row.arrived.append(&mut trace.arrived);
-        Ok(outcome.map_err(|failure| format!("{}: {}", failure.kind, failure.detail)))
+        Ok(outcome.map_err(|failure| {
+            let advice = match failure.kind {
+                FailureKind::Status(_) => {
+                    "check the user, the password and the other keys of this [[before]]"
+                }
+                _ => "check its URL, and whether the server can be reached",
+            };
+            format!("{}: {}; {advice}", failure.kind, failure.detail)
+        }))
     }
 
     /// The cost of a login's request: that of the row's request at the login's own host.
