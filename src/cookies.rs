@@ -1,6 +1,7 @@
 //! Cookies that servers set and want back (RFC 6265), in the jar of a run or of a row. They
 //! expire by the machine's clock.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use http::{HeaderMap, Request, Uri};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::secret::Secrets;
+use crate::secret::{RotatingSecrets, RotatingValue, Secrets};
 
 /// Maximum number of cookies of one scheme and port in a jar.
 const MAX_COOKIES: usize = 180;
@@ -20,9 +21,11 @@ const MAX_COOKIES: usize = 180;
 const MAX_ORIGINS: usize = 64;
 /// Maximum length of a cookie's name and value together, in bytes.
 const MAX_LENGTH: usize = 4_096;
-/// Maximum number of values of a jar that are hidden at a time: a server may set another
-/// value with each answer.
-const MAX_HIDDEN: usize = 64;
+/// Maximum number of values that are hidden after all jars of a run have lost them: a server
+/// may set another value with each answer.
+const MAX_REPLACED: usize = 64;
+/// Number of such values that each jar has at least.
+const MIN_REPLACED: usize = 8;
 /// Minimum number of characters of a value that other texts don't hold by chance.
 const MIN_CHARS: usize = 8;
 /// Minimum number of digits of a number that other texts don't hold by chance.
@@ -48,13 +51,19 @@ pub struct RunJars {
 
 /// The jar of a row; none until the row's first request, and where rows have none.
 #[derive(Clone, Default)]
-pub struct RowJar(Option<Arc<CookieJar>>);
+pub struct RowJar(Option<Arc<OwnJar>>);
+
+/// The jar of one row, whose values are hidden in what servers said to that row.
+struct OwnJar {
+    jar: CookieJar,
+    secrets: Secrets,
+}
 
 /// Cookies, each with the scheme and the port that it belongs to.
 pub struct CookieJar {
     kept: Mutex<KeptCookies>,
     /// Hides the values of the cookies.
-    secrets: Secrets,
+    hidden: RotatingSecrets,
 }
 
 #[derive(Default)]
@@ -80,14 +89,17 @@ pub struct JarGeneration(u64);
 impl RunJars {
     /// Empty jars of a run with this number of keys in its pool.
     pub fn new(scope: CookieScope, keys: usize, secrets: &Secrets) -> RunJars {
-        let jar = |_| CookieJar::new(secrets.clone());
-        RunJars { scope, jars: (0..=keys).map(jar).collect() }
+        let replaced = (MAX_REPLACED / (keys + 1)).max(MIN_REPLACED);
+        let jars = (0..=keys).map(|_| CookieJar::new(secrets.rotating(replaced)));
+        RunJars { scope, jars: jars.collect() }
     }
 
     /// Gives a row the jar of its own, if rows have one.
     pub fn equip(&self, row: &mut RowJar) {
         if self.scope == CookieScope::Row && row.0.is_none() {
-            row.0 = Some(Arc::new(CookieJar::new(Secrets::default())));
+            let secrets = Secrets::default();
+            let jar = CookieJar::new(secrets.rotating(MAX_REPLACED));
+            row.0 = Some(Arc::new(OwnJar { jar, secrets }));
         }
     }
 
@@ -96,7 +108,7 @@ impl RunJars {
     pub fn of<'a>(&'a self, key: Option<usize>, row: Option<&'a RowJar>) -> Option<&'a CookieJar> {
         match self.scope {
             CookieScope::Run => Some(self.of_key(key)),
-            CookieScope::Row => row?.0.as_deref(),
+            CookieScope::Row => row?.0.as_ref().map(|own| &own.jar),
         }
     }
 
@@ -118,25 +130,25 @@ impl RunJars {
 impl RowJar {
     /// Empties the jar, as its cookies are those of a session that has ended.
     pub fn clear(&self) {
-        if let Some(jar) = &self.0 {
-            jar.clear();
+        if let Some(own) = &self.0 {
+            own.jar.clear();
         }
     }
 
     /// Whether a server has set a cookie for the row, which another run would lack.
     pub fn has_cookies(&self) -> bool {
-        self.0.as_ref().is_some_and(|jar| !jar.lock().origins.is_empty())
+        self.0.as_ref().is_some_and(|own| !own.jar.lock().origins.is_empty())
     }
 
     /// The values that are hidden in what servers said to the row.
     pub fn secrets(&self) -> Option<&Secrets> {
-        self.0.as_ref().map(|jar| &jar.secrets).filter(|secrets| !secrets.is_empty())
+        self.0.as_ref().map(|own| &own.secrets).filter(|secrets| !secrets.is_empty())
     }
 }
 
 impl CookieJar {
-    fn new(secrets: Secrets) -> CookieJar {
-        CookieJar { kept: Mutex::default(), secrets }
+    fn new(hidden: RotatingSecrets) -> CookieJar {
+        CookieJar { kept: Mutex::default(), hidden }
     }
 
     fn clear(&self) {
@@ -184,7 +196,7 @@ impl CookieJar {
         let Ok(url) = Url::parse(&uri.to_string()) else {
             return 0;
         };
-        let mut left_out = 0;
+        let (mut left_out, mut taken) = (0, Vec::new());
         for header in headers.get_all(SET_COOKIE) {
             let text = String::from_utf8_lossy(header.as_bytes());
             let Ok(cookie) = RawCookie::parse(text.as_ref()) else { continue };
@@ -193,23 +205,16 @@ impl CookieJar {
             }
             let mut kept = self.lock();
             if kept.generation != since.0 {
-                return left_out;
+                break;
             }
             if kept.insert(&cookie, &url) {
-                drop(kept);
-                self.hide(cookie.name(), cookie.value());
+                taken.push(rotating(cookie.name(), cookie.value()));
             } else {
                 left_out += 1;
             }
         }
+        self.hidden.add_all(taken, || self.lock().values());
         left_out
-    }
-
-    fn hide(&self, name: &str, value: &str) {
-        let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
-        let least = if is_number { MIN_DIGITS } else { MIN_CHARS };
-        let is_common = value.chars().count() < least && !names_a_session(name);
-        self.secrets.add_passing(value, is_common, MAX_HIDDEN);
     }
 
     fn lock(&self) -> MutexGuard<'_, KeptCookies> {
@@ -229,6 +234,12 @@ impl KeptCookies {
         let origin = self.origins.iter().find(|origin| origin.is_of(&url));
         let cookies = origin.into_iter().flat_map(|origin| origin.cookies.get_request_values(&url));
         cookies.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The values of the cookies that may go to a server.
+    fn values(&self) -> HashSet<String> {
+        let live = self.origins.iter().flat_map(|origin| origin.cookies.iter_unexpired());
+        live.map(|cookie| cookie.value().to_owned()).collect()
     }
 
     /// Adds a cookie, or replaces or removes one. Gives whether there was room.
@@ -291,6 +302,14 @@ fn is_acceptable(cookie: &RawCookie<'_>, url: &Url) -> bool {
     is_of_one && is_safe && cookie.name().len() + cookie.value().len() <= MAX_LENGTH
 }
 
+/// A cookie's value, which is doubtful if other texts may hold it by chance.
+fn rotating(name: &str, value: &str) -> RotatingValue {
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+    let least = if is_number { MIN_DIGITS } else { MIN_CHARS };
+    let is_common = value.chars().count() < least && !names_a_session(name);
+    RotatingValue::doubtful_if(value, is_common)
+}
+
 /// Whether a cookie of this name probably says who asks.
 fn names_a_session(name: &str) -> bool {
     const PARTS: [&str; 6] = ["sess", "sid", "auth", "token", "key", "srf"];
@@ -316,7 +335,7 @@ mod tests {
     use super::*;
 
     fn jar() -> CookieJar {
-        CookieJar::new(Secrets::default())
+        CookieJar::new(Secrets::default().rotating(MAX_REPLACED))
     }
 
     fn set(jar: &CookieJar, url: &str, cookies: &[&str]) -> u64 {
@@ -413,13 +432,29 @@ mod tests {
 
     #[test]
     fn values_are_hidden_and_words_only_in_messages() {
-        let jar = jar();
+        let secrets = Secrets::default();
+        let jar = CookieJar::new(secrets.rotating(MAX_REPLACED));
         set(&jar, "http://h/", &["id=long-enough", "theme=dark", "PHPSESSID=abcd", "n=1234567890"]);
-        let shown = jar.secrets.hide("long-enough dark abcd 1234567890 x".to_owned());
+        let shown = secrets.hide("long-enough dark abcd 1234567890 x".to_owned());
         assert_eq!(shown, "*** *** *** *** x");
         let mut value = serde_json::json!("long-enough dark abcd 1234567890");
-        jar.secrets.hide_in_value(&mut value);
+        secrets.hide_in_value(&mut value);
         assert_eq!(value, "*** dark *** 1234567890");
+    }
+
+    #[test]
+    fn a_cookie_that_is_in_use_stays_hidden_however_many_others_come() {
+        let secrets = Secrets::default();
+        let jar = CookieJar::new(secrets.rotating(MAX_REPLACED));
+        set(&jar, "http://h/", &["sid=set-once-and-kept", "gone=set-once-and-lost"]);
+        set(&jar, "http://h/", &["gone=; Max-Age=0"]);
+        for number in 0..3 * MAX_REPLACED {
+            set(&jar, "http://h/", &[&format!("last=seen-at-{number:03}")]);
+        }
+        let shown = secrets.hide("set-once-and-kept set-once-and-lost seen-at-191".to_owned());
+        assert_eq!(shown, "*** set-once-and-lost ***");
+        jar.clear();
+        assert_eq!(secrets.hide("set-once-and-kept".to_owned()), "***", "an answer is on its way");
     }
 
     #[test]

@@ -22,14 +22,15 @@ use crate::extract::{self, AnswerContext, AnswerKind, Extractor};
 use crate::record::FailureKind;
 use crate::render::{self, CostExpressions, RenderContext, Renderer, RowBinding};
 use crate::row::Row;
-use crate::secret::Secrets;
+use crate::secret::{RotatingSecrets, RotatingValue};
 use crate::send::Answer;
 
 /// Maximum number of logins in a row whose secrets no server has ever accepted, beyond the
 /// first one.
 const PATIENCE: u32 = 1;
-/// Maximum number of values of logins that are hidden at a time.
-const MAX_HIDDEN: usize = 256;
+/// Maximum number of logins whose values are hidden beside the current ones: the one before,
+/// which answers may still hold, and one on its way.
+const OTHER_LOGINS: usize = 2;
 
 /// One `[[before]]` of a job: a request before those of rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -91,7 +92,6 @@ pub struct Login {
     sessions: Vec<Session>,
     is_by_key: bool,
     renew_on: Vec<StatusCode>,
-    secrets: Secrets,
 }
 
 /// One request of a login.
@@ -105,9 +105,10 @@ struct LoginStep {
 }
 
 /// The current secrets of a run, or of a key.
-#[derive(Default)]
 struct Session {
     state: Mutex<SessionState>,
+    /// Hides its values.
+    hidden: RotatingSecrets,
     /// Held while someone logs in.
     turn: tokio::sync::Mutex<()>,
 }
@@ -119,8 +120,9 @@ struct SessionState {
 }
 
 /// A login on its way: the values so far.
-#[derive(Default)]
 pub struct LoginDraft {
+    /// The key of the pool that logs in.
+    key: Option<usize>,
     values: Vec<String>,
     /// The shortest lifetime so far.
     lifetime: Option<Duration>,
@@ -149,12 +151,15 @@ impl Login {
         let placeholders = BeforeSettings::names(settings)
             .filter_map(|name| context.vault.get(name))
             .map(|placeholder| placeholder.expose().to_owned());
+        let placeholders: Vec<String> = placeholders.collect();
+        let others = OTHER_LOGINS * placeholders.len();
+        let sessions =
+            (0..sessions).map(|_| Session::new(context.vault.secrets().rotating(others)));
         Ok(Some(Login {
-            placeholders: placeholders.collect(),
-            sessions: (0..sessions).map(|_| Session::default()).collect(),
+            placeholders,
+            sessions: sessions.collect(),
             is_by_key,
             renew_on: renew_on(settings)?,
-            secrets: context.vault.secrets().clone(),
             steps,
         }))
     }
@@ -251,7 +256,7 @@ impl Login {
                 "the secrets of its last {MAX_UNUSED} answers had expired before a request had its turn under the limits: check before.expires, or have the server give some that live longer"
             ));
         }
-        Ok(LoginDraft::default())
+        Ok(LoginDraft { key, values: Vec::new(), lifetime: None })
     }
 
     /// The request of one step, signed.
@@ -287,9 +292,9 @@ impl Login {
         let step = self.steps.get(step).ok_or("there is no such request")?;
         let context = AnswerContext { kind: step.kind, ..answer.context(&step.uri) };
         let values = step.values(answer, context)?;
-        for value in &values {
-            self.secrets.add_passing(value, false, MAX_HIDDEN);
-        }
+        let given = values.iter().map(|value| RotatingValue::new(value));
+        let current = || self.state(draft.key).values.iter().cloned().collect();
+        self.session(draft.key).hidden.add_all(given, current);
         draft.values.extend(values);
         if let Some(expires) = &step.expires {
             let value = step.expiry(expires, answer, context);
@@ -339,6 +344,12 @@ impl Login {
 
     fn state(&self, key: Option<usize>) -> MutexGuard<'_, SessionState> {
         self.session(key).state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    fn new(hidden: RotatingSecrets) -> Session {
+        Session { state: Mutex::default(), hidden, turn: tokio::sync::Mutex::default() }
     }
 }
 
@@ -395,7 +406,12 @@ impl LoginStep {
                 Err(failure)
             }
         });
-        let found = found.map_err(|failure| format!("{}: {}", failure.kind, failure.detail))?;
+        let found = found.map_err(|failure| {
+            format!(
+                "{}: {}; check before.extract, and the user and the password: the answer may be a refusal",
+                failure.kind, failure.detail
+            )
+        })?;
         let named = self.extractor.names().into_iter().zip(found);
         named.map(|(name, value)| text(&name, value)).collect()
     }
@@ -410,9 +426,9 @@ fn text(name: &str, value: Value) -> Result<String, String> {
         Value::String(text) => Ok(text),
         Value::Null => Ok(String::new()),
         Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
-        Value::Array(_) | Value::Object(_) => {
-            Err(format!("the value of before.extract.{name} is a list or an object, and no text"))
-        }
+        Value::Array(_) | Value::Object(_) => Err(format!(
+            "the value of before.extract.{name} is a list or an object, and no text: have its jq program give one text"
+        )),
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::assertion::{Algorithm, Assertion};
 use super::refresh_token::{RefreshOrigin, RefreshToken, TokenFile};
 use super::scheme::{Scheme, SchemeSettings, set_secret, wrong};
-use super::token_client::{ClientIn, Grant, TokenBody, TokenClient};
+use super::token_client::{ClientIn, Grant, TokenBody, TokenClient, TokenSecrets};
 use super::tokens::Tokens;
 use crate::error::Error;
 
@@ -93,6 +93,7 @@ pub fn build(part: &SchemeSettings<'_>) -> Result<Box<dyn Scheme>, Error> {
         body: settings.body,
         fields,
         secrets: part.context.vault.secrets().clone(),
+        rotating: TokenSecrets::new(part.context.vault.secrets()),
     };
     Ok(Box::new(Tokens::new(client, refresh)))
 }
@@ -217,21 +218,51 @@ mod tests {
     use super::super::hash::Hash;
     use super::*;
     use crate::render::RenderContext;
+    use crate::secret::Vault;
 
     fn scheme(extra: Value) -> Box<dyn Scheme> {
         try_scheme(extra).unwrap()
     }
 
     fn try_scheme(extra: Value) -> Result<Box<dyn Scheme>, String> {
+        scheme_in(&Arc::default(), extra)
+    }
+
+    fn scheme_in(vault: &Arc<Vault>, extra: Value) -> Result<Box<dyn Scheme>, String> {
         let mut settings = serde_json::json!({
             "kind": "oauth2", "token-url": "https://login.h/token", "client-id": "me",
             "client-secret": "{{ env.SECRET }}",
         });
         settings.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let context =
-            RenderContext { environment: &|_| Some("p&ss".into()), vault: &Arc::default() };
+        let context = RenderContext { environment: &|_| Some("p&ss".into()), vault };
         let built = super::super::scheme(settings.as_object().unwrap(), &context);
         built.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_latest_tokens_are_hidden_and_no_more_of_them_as_days_go_by() {
+        let vault = Arc::default();
+        let extra = serde_json::json!({"private-key": "a shared key", "algorithm": "HS256"});
+        let scheme = scheme_in(&vault, extra).unwrap();
+        let tokens = scheme.tokens().unwrap();
+        let (mut all, mut now) = (Vec::new(), SystemTime::UNIX_EPOCH);
+        for number in 0..100 {
+            tokens.use_token().ok();
+            // A request that fails is sent again, with another assertion.
+            for _ in 0..2 {
+                now += Duration::from_secs(60);
+                let request = tokens.request(now).unwrap();
+                let body = String::from_utf8(request.body().to_vec()).unwrap();
+                all.push(body.split_once("&assertion=").unwrap().1.to_owned());
+            }
+            let body = format!(r#"{{"access_token": "access-{number:03};"}}"#);
+            tokens.accept(body.as_bytes(), Instant::now()).unwrap();
+            all.push(format!("access-{number:03};"));
+        }
+        let is_hidden = |text: &String| vault.secrets().hide(text.clone()) == "***";
+        let hidden: Vec<&String> = all.iter().filter(|text| is_hidden(text)).collect();
+        assert_eq!(hidden.len(), 32, "16 tokens and 16 assertions");
+        assert!(all[all.len() - 24..].iter().all(is_hidden), "the latest ones");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::assertion::Assertion;
 use crate::render::{StaticValue, percent_encode};
-use crate::secret::{Secret, Secrets};
+use crate::secret::{RotatingSecrets, Secret, Secrets};
 
 /// The part of a token request that holds the client's id and secret.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -46,6 +46,17 @@ pub enum Grant {
     JwtBearer(Box<Assertion>),
 }
 
+/// Maximum number of texts of each kind that are hidden: they are replaced as long as a run
+/// lasts.
+const MAX_HIDDEN: usize = 16;
+
+/// What a client and a token server send each other, of which the latest is hidden.
+pub struct TokenSecrets {
+    pub access: RotatingSecrets,
+    pub refresh: RotatingSecrets,
+    pub assertions: RotatingSecrets,
+}
+
 /// A client of a token server.
 pub struct TokenClient {
     /// The URL of the token server.
@@ -59,10 +70,22 @@ pub struct TokenClient {
     pub fields: Vec<(String, StaticValue)>,
     /// The texts that are hidden.
     pub secrets: Secrets,
+    /// The texts that are hidden until they are replaced.
+    pub rotating: TokenSecrets,
 }
 
 /// The names and values of a request's body, in their order.
 type BodyFields = Map<String, Value>;
+
+impl TokenSecrets {
+    pub fn new(secrets: &Secrets) -> TokenSecrets {
+        TokenSecrets {
+            access: secrets.rotating(MAX_HIDDEN),
+            refresh: secrets.rotating(MAX_HIDDEN),
+            assertions: secrets.rotating(MAX_HIDDEN),
+        }
+    }
+}
 
 impl TokenClient {
     /// The request for a token at this time.
@@ -75,9 +98,9 @@ impl TokenClient {
         now: SystemTime,
     ) -> Result<Request<Bytes>, String> {
         let mut fields = match refresh_token {
-            None => self.grant.fields(&self.secrets, now)?,
+            None => self.grant.fields(&self.rotating.assertions, now)?,
             Some(token) => {
-                self.secrets.add(token.expose());
+                self.rotating.refresh.add(token.expose());
                 of_pairs([("grant_type", "refresh_token"), ("refresh_token", token.expose())])
             }
         };
@@ -129,7 +152,7 @@ impl TokenClient {
 
 impl Grant {
     /// The fields of the body that ask for a token by this proof.
-    fn fields(&self, secrets: &Secrets, now: SystemTime) -> Result<BodyFields, String> {
+    fn fields(&self, hidden: &RotatingSecrets, now: SystemTime) -> Result<BodyFields, String> {
         Ok(match self {
             Grant::ClientCredentials => of_pairs([("grant_type", "client_credentials")]),
             Grant::Password { username, password } => of_pairs([
@@ -139,7 +162,7 @@ impl Grant {
             ]),
             Grant::JwtBearer(assertion) => {
                 let signed = assertion.sign(now)?;
-                secrets.add(&signed);
+                hidden.add(&signed);
                 of_pairs([
                     ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
                     ("assertion", &signed),

@@ -137,11 +137,11 @@ impl Tokens {
     /// Why the answer holds no token, and what to do.
     pub fn accept(&self, body: &[u8], now: Instant) -> Result<(), String> {
         let response = TokenResponse::read(body)?;
-        let secrets = &self.client.secrets;
-        secrets.add(&response.access_token);
+        let hidden = &self.client.rotating;
+        hidden.access.add(&response.access_token);
         let mut state = self.state();
         if let Some(given) = response.refresh_token {
-            secrets.add(&given);
+            hidden.refresh.add(&given);
             // The refresh token is kept before the access token is used.
             let kept = match &mut state.refresh {
                 Some(refresh) => refresh.keep(Secret::new(given)),

@@ -1,6 +1,6 @@
 //! Hiding secrets: a text has `***` in their place. Pure.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::literals;
 use super::matcher::{MatchEnd, Matcher};
+use super::rotation::{RotatingValue, RotationQueue};
 
 /// Minimum length in bytes of a value that is hidden without being declared a secret: a
 /// shorter one would blank out half of every text.
@@ -30,20 +31,21 @@ struct Hidden {
     secrets: Vec<String>,
     /// Values that are hidden in messages alone.
     doubtful: Vec<String>,
-    /// Values that servers give and replace, the latest last.
-    passing: VecDeque<PassingValue>,
+    /// Values that are given and replaced while the run lasts, by their source.
+    rotating: Vec<RotationQueue>,
     /// Finds the values that are hidden in answers.
     in_answers: Arc<Matcher>,
     /// Finds the values that are hidden in messages.
     in_messages: Arc<Matcher>,
 }
 
-/// A value that a server gave, until it gives others.
-#[derive(Clone)]
-struct PassingValue {
-    text: String,
-    /// Whether it is hidden in messages alone.
-    is_doubtful: bool,
+/// The secrets that one source gives and replaces: only the latest are hidden, so that
+/// their number doesn't grow while a run lasts.
+#[derive(Debug, Clone)]
+pub struct RotatingSecrets {
+    secrets: Secrets,
+    /// Index of its queue.
+    queue: usize,
 }
 
 impl Secrets {
@@ -67,31 +69,17 @@ impl Secrets {
         }
     }
 
-    /// Adds a value that a server may replace by another one at any time: the oldest of these
-    /// is no longer hidden once there are more than `max`. A doubtful one is hidden in messages
-    /// alone.
-    pub fn add_passing(&self, value: &str, is_doubtful: bool, max: usize) {
-        if value.len() < MIN_LENGTH {
-            return;
-        }
+    /// The secrets of another source that gives and replaces them. Beyond those that the
+    /// source still holds, this number of replaced ones is hidden.
+    #[must_use]
+    pub fn rotating(&self, max_replaced: usize) -> RotatingSecrets {
         let mut hidden = self.hidden.write().unwrap_or_else(PoisonError::into_inner);
-        if hidden.passing.back().is_some_and(|last| last.text == value) {
-            return;
-        }
         let mut next = hidden.values();
-        let is_known = next.passing.iter().any(|known| known.text == value);
-        next.passing.retain(|known| known.text != value);
-        next.passing.push_back(PassingValue { text: value.to_owned(), is_doubtful });
-        if next.passing.len() > max {
-            next.passing.pop_front();
-        }
-        if is_known {
-            next.in_answers = hidden.in_answers.clone();
-            next.in_messages = hidden.in_messages.clone();
-        } else {
-            next.set_matchers();
-        }
+        next.rotating.push(RotationQueue::new(max_replaced));
+        next.keep_matchers(&hidden);
+        let queue = next.rotating.len() - 1;
         *hidden = Arc::new(next);
+        RotatingSecrets { secrets: self.clone(), queue }
     }
 
     fn change(&self, value: &str, list: impl Fn(&mut Hidden) -> &mut Vec<String>) {
@@ -155,27 +143,77 @@ impl Secrets {
     }
 }
 
+impl RotatingSecrets {
+    /// Adds a value, unless it is shorter than 4 bytes.
+    pub fn add(&self, value: &str) {
+        self.add_all([RotatingValue::new(value)], HashSet::new);
+    }
+
+    /// Adds a value of any length that the job declares a secret.
+    pub fn add_declared(&self, value: &str) {
+        if !value.is_empty() {
+            self.change(vec![RotatingValue::new(value)], HashSet::new);
+        }
+    }
+
+    /// Adds values of which none is shorter than 4 bytes; the shorter ones are left out. `held`
+    /// gives the values that the source still holds: they stay hidden, however many come after
+    /// them.
+    pub fn add_all(
+        &self,
+        values: impl IntoIterator<Item = RotatingValue>,
+        held: impl FnOnce() -> HashSet<String>,
+    ) {
+        let long = values.into_iter().filter(|value| value.len() >= MIN_LENGTH);
+        self.change(long.collect(), held);
+    }
+
+    fn change(&self, values: Vec<RotatingValue>, held: impl FnOnce() -> HashSet<String>) {
+        let mut hidden = self.secrets.hidden.write().unwrap_or_else(PoisonError::into_inner);
+        if hidden.rotating.get(self.queue).is_none_or(|queue| queue.ends_with(&values)) {
+            return;
+        }
+        let mut next = hidden.values();
+        let queue = &mut next.rotating[self.queue];
+        let mut is_new = false;
+        for value in values {
+            is_new |= queue.add(value);
+        }
+        if is_new {
+            queue.evict(held);
+            next.set_matchers();
+        } else {
+            next.keep_matchers(&hidden);
+        }
+        *hidden = Arc::new(next);
+    }
+}
+
 impl Hidden {
     /// The values without what finds them.
     fn values(&self) -> Hidden {
         Hidden {
             secrets: self.secrets.clone(),
             doubtful: self.doubtful.clone(),
-            passing: self.passing.clone(),
+            rotating: self.rotating.clone(),
             ..Hidden::default()
         }
+    }
+
+    /// Takes over what finds the same values.
+    fn keep_matchers(&mut self, before: &Hidden) {
+        self.in_answers = before.in_answers.clone();
+        self.in_messages = before.in_messages.clone();
     }
 
     fn set_matchers(&mut self) {
         let secrets = self.secrets.iter().map(String::as_str);
         let doubtful = self.doubtful.iter().map(String::as_str);
-        let passing = |is_doubtful| {
-            let passing = self.passing.iter().filter(move |it| it.is_doubtful == is_doubtful);
-            passing.map(|value| value.text.as_str())
-        };
-        let secrets = secrets.chain(passing(false));
+        let rotating =
+            |is_doubtful| self.rotating.iter().flat_map(move |queue| queue.texts(is_doubtful));
+        let secrets = secrets.chain(rotating(false));
         self.in_answers = Arc::new(Matcher::new(secrets.clone()));
-        let all = secrets.chain(doubtful).chain(passing(true));
+        let all = secrets.chain(doubtful).chain(rotating(true));
         self.in_messages = Arc::new(Matcher::new(all));
     }
 }
@@ -364,13 +402,30 @@ mod tests {
     }
 
     #[test]
-    fn of_values_that_pass_the_latest_are_hidden() {
+    fn of_values_that_a_source_replaces_the_latest_are_hidden() {
         let secrets = secrets(&["always"]);
+        let source = secrets.rotating(2);
         for value in ["one-value", "two-value", "one-value", "three-value"] {
-            secrets.add_passing(value, false, 2);
+            source.add(value);
         }
         let hidden = secrets.hide("always one-value two-value three-value".to_owned());
         assert_eq!(hidden, "*** *** two-value ***");
+    }
+
+    #[test]
+    fn no_source_takes_the_place_of_another_and_none_grows() {
+        let secrets = secrets(&["always"]);
+        let (login, cookies) = (secrets.rotating(1), secrets.rotating(2));
+        login.add("a-token");
+        for number in 0..100 {
+            let value = RotatingValue::new(&format!("cookie-of-{number}"));
+            cookies.add_all([value], || HashSet::from(["cookie-of-0".to_owned()]));
+        }
+        let text = "always a-token cookie-of-0; cookie-of-97; cookie-of-98; cookie-of-99;";
+        let hidden = secrets.hide(text.to_owned());
+        assert_eq!(hidden, "*** *** ***; cookie-of-97; ***; ***;");
+        let values: usize = secrets.now().rotating.iter().map(|it| it.texts(false).count()).sum();
+        assert_eq!(values, 4);
     }
 
     #[test]

@@ -25,7 +25,7 @@ const MIN_BASE64: usize = 5;
 pub struct Matcher {
     patterns: Vec<SecretPattern>,
     /// The patterns that begin with each byte.
-    by_first: Vec<SmallVec<[u16; 2]>>,
+    by_first: Vec<SmallVec<[usize; 2]>>,
     /// Whether a secret may begin with each byte.
     begins: Vec<bool>,
 }
@@ -57,8 +57,8 @@ impl Matcher {
     /// Finds these secrets, which are not empty.
     pub fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Matcher {
         let patterns: Vec<SecretPattern> = secrets.flat_map(patterns).collect();
-        let mut by_first = vec![SmallVec::<[u16; 2]>::new(); 256];
-        for (number, pattern) in (0..).zip(&patterns) {
+        let mut by_first = vec![SmallVec::<[usize; 2]>::new(); 256];
+        for (number, pattern) in patterns.iter().enumerate() {
             let first = pattern.bytes[0];
             by_first[usize::from(first)].push(number);
             let other = url_safe(first).filter(|_| pattern.base64.is_some());
@@ -128,7 +128,7 @@ impl Matcher {
     fn longest(&self, first: u8, text: &[u8], at: usize, ends: MatchEnd) -> Option<Range<usize>> {
         let patterns = self.by_first[usize::from(first)].iter();
         patterns
-            .map(|number| &self.patterns[usize::from(*number)])
+            .map(|number| &self.patterns[*number])
             .filter_map(|pattern| pattern.find(text, at, ends))
             .max_by_key(|range| range.end)
     }
@@ -257,4 +257,18 @@ fn url_safe(byte: u8) -> Option<u8> {
 
 fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_secrets_than_65536_are_all_found() {
+        let all: Vec<String> = (0..70_000).map(|number| format!("{number:05}")).collect();
+        let all = all.iter().map(String::as_str);
+        let matcher = Matcher::new(all.chain(["the last one"]));
+        assert!(matcher.patterns.len() > usize::from(u16::MAX));
+        assert_eq!(matcher.ranges(b"it is the last one.", MatchEnd::Whole), vec![6..18]);
+    }
 }

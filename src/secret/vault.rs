@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::hidden::{MIN_LENGTH, Secrets};
+use super::hidden::{MIN_LENGTH, RotatingSecrets, Secrets};
 use super::source::{Secret, SecretSource};
 use crate::error::Error;
 
@@ -19,6 +19,9 @@ pub type Settings = BTreeMap<String, String>;
 
 /// Time for which values are not read again after a reading without a change.
 const REREAD_PAUSE: Duration = Duration::from_secs(5);
+/// Maximum number of values of one secret that are hidden beside its first one: a command may
+/// give others as long as a run lasts.
+const MAX_HIDDEN: usize = 16;
 
 /// The current values of the job's `[secrets]`, and all texts that are hidden.
 #[derive(Debug, Default)]
@@ -40,6 +43,8 @@ pub struct Vault {
 struct VaultEntry {
     source: SecretSource,
     value: RwLock<Secret>,
+    /// Hides the values that are read again.
+    hidden: RotatingSecrets,
 }
 
 impl Vault {
@@ -56,7 +61,8 @@ impl Vault {
             let value = source.read().map_err(wrong)?;
             secrets.add_declared(value.expose());
             let value = RwLock::new(value);
-            entries.insert(name.clone(), VaultEntry { source, value });
+            let hidden = secrets.rotating(MAX_HIDDEN);
+            entries.insert(name.clone(), VaultEntry { source, value, hidden });
         }
         Ok(Vault { entries, secrets, ..Vault::default() })
     }
@@ -167,7 +173,7 @@ impl Vault {
             let read = read.map_err(|why| format!("secrets.{name} (--secret): {why}"))?;
             let mut value = entry.value.write().unwrap_or_else(PoisonError::into_inner);
             if *value != read {
-                self.secrets.add_declared(read.expose());
+                entry.hidden.add_declared(read.expose());
                 *value = read;
                 is_new = true;
             }
@@ -281,6 +287,24 @@ mod tests {
         assert_eq!(count.lines().count(), 3, "plan, second, in vain");
         let both = vault.secrets().hide("first second".into());
         assert_eq!(both, "*** ***");
+    }
+
+    #[test]
+    fn the_first_and_the_latest_values_of_a_secret_are_hidden() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        let write = |number: u64| std::fs::write(&path, format!("value-{number:03}")).unwrap();
+        write(0);
+        let text = format!("file:{}", path.display());
+        let vault = Vault::new(&Settings::from([("token".into(), text)])).unwrap();
+        for number in 1..=100 {
+            write(number);
+            assert_eq!(vault.reload(number - 1, &|| false), Ok(true));
+        }
+        let all = (0..=100).map(|number| format!("value-{number:03}"));
+        let hidden = all.filter(|value| vault.secrets().hide(value.clone()) == "***");
+        assert_eq!(hidden.count(), 1 + MAX_HIDDEN);
+        assert_eq!(vault.secrets().hide("value-000 value-100".into()), "*** ***");
     }
 
     #[test]

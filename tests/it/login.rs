@@ -205,20 +205,31 @@ fn a_second_refusal_is_the_row_s_failure_and_no_row_logs_in_by_itself() {
 
 #[test]
 fn a_login_that_fails_stops_the_run_before_the_rows_in_the_server_s_words() {
-    for (status, body, words) in [
+    for (status, body, words, advice) in [
         (
             "403 Forbidden",
             r#"{"message": "wrong \u001b[31mpassword"}"#,
             "wrong \\\\u001b[31mpassword",
+            "check the user, the password and the other keys of this [[before]]",
         ),
-        ("200 OK", r#"{"data": {"toke": "s3cret-other"}}"#, "missing token"),
-        ("200 OK", r#"{"data": {"token": ["a"]}}"#, "before.extract.token is a list"),
+        (
+            "200 OK",
+            r#"{"data": {"toke": "s3cret-other"}}"#,
+            "missing token",
+            "check before.extract, and the user and the password",
+        ),
+        (
+            "200 OK",
+            r#"{"data": {"token": ["a"]}}"#,
+            "before.extract.token is a list",
+            "have its jq program give one text",
+        ),
     ] {
         let place = Place::new();
         let server = Recorder::answering(move |_| answer(status, &[], body));
         let text = with_token(&server, "");
         let ended = job(run(), &place, &text, 5).env("PASSWORD", "pass&word1").exits(3);
-        ended.says("the login failed: POST http://").says("/login (before)");
+        ended.says("the login failed: POST http://").says("/login (before)").says(advice);
         let shown = ended.stderr.replace("\\\\", "\\");
         assert!(shown.contains(&words.replace("\\\\", "\\")), "{shown}");
         assert_eq!(server.came().len(), 1);
@@ -350,6 +361,29 @@ fn each_row_has_its_cookies_beside_those_of_the_login() {
     let ended = job(run(), &place, &text, 10).exits(0);
     assert_eq!(each(&ended.records(), "_ok"), [true; 10]);
     assert_eq!(logins(&server), 1);
+}
+
+#[test]
+fn what_a_login_gave_stays_hidden_however_many_cookies_come_after_it() {
+    const ROWS: usize = 210;
+    let (place, asked) = (Place::new(), AtomicUsize::new(0));
+    let server = Recorder::answering(move |came| {
+        if is_login(came) {
+            let set = [("set-cookie", "session=s3cret-session; Path=/")];
+            return answer("200 OK", &set, r#"{"data": {"token": "s3cret-token"}}"#);
+        }
+        let number = asked.fetch_add(1, Ordering::SeqCst);
+        let set = format!("visit=s3cret-visit-{number}; Path=/");
+        let cookies = came.header("cookie").unwrap_or_default();
+        let session = cookies.split("; ").find(|it| it.starts_with("session=")).unwrap_or("lost");
+        let token = came.header("x-session").unwrap_or_default();
+        answer("200 OK", &[("set-cookie", &set)], &format!(r#"{{"said": "{token} {session}"}}"#))
+    });
+    let text = format!("cookies = \"run\"\n{}", with_token(&server, ""));
+    let many = job(run(), &place, &text, ROWS).flags("--workers 1 --concurrency 5");
+    let ended = many.env("PASSWORD", "pass&word1").exits(0);
+    assert_eq!(each(&ended.records(), "said"), ["Token *** session=***"; ROWS]);
+    assert!(!ended.stdout.contains("s3cret") && !ended.stderr.contains("s3cret"));
 }
 
 #[test]
