@@ -193,7 +193,13 @@ impl RowExecutor {
 
     fn check_doubt(&self, row: &Row, method: &Method) -> Result<(), Failure> {
         let resends = self.stage().judge.resends(Tries::of(method));
-        if !resends && self.requests.context.plan.output.in_doubt().has(row) {
+        let output = &self.requests.context.plan.output;
+        // A job that is known was submitted for the row as it was, and its outcome is not in doubt.
+        let is_in_doubt = || {
+            output.in_doubt().has(row)
+                && output.submitted_job(self.requests.stage_index, row).is_none()
+        };
+        if !resends && is_in_doubt() {
             Err(Failure::new(
                 FailureKind::OutcomeUnknown,
                 "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",

@@ -38,30 +38,44 @@ pub fn check(
     Ok(notes)
 }
 
-/// Refuses a changed request; a changed limit, which changes no record, is told.
+/// Refuses a changed request; a changed limit, which changes no record, is told, and so are jobs
+/// that are submitted again.
 fn check_job(
     output: &mut Output,
     identity: &Identity,
     survey: &Survey,
-) -> Result<Option<String>, Error> {
+) -> Result<Vec<String>, Error> {
     let name = output.name();
     let Some(before) = output.before() else {
-        return Ok(Some(format!(
+        return Ok(vec![format!(
             "{name}.throng is missing or damaged, so it is not known which job made the records of {name}; they stay"
-        )));
+        )]);
     };
-    let changed = identity.changed_since(before).join(", ");
+    let changed = identity.changed_since(before);
+    let resubmitted = first_resubmitted(&changed);
+    let changed = changed.join(", ");
     let done = output.done().len();
     let before = before.limits.clone();
     if !changed.is_empty()
         && (output.has_records() || output.has_jobs())
         && output.settings().existing != Existing::ResumeChanged
     {
-        return Err(job_changed(output, &changed, survey));
+        return Err(job_changed(output, &changed, resubmitted, survey));
     }
     if !changed.is_empty() {
         output.forget_unfinished();
     }
+    let jobs = output.waiting_jobs();
+    if let Some(stage) = resubmitted {
+        output.forget_jobs(stage);
+    }
+    let submitted_again = jobs - output.waiting_jobs();
+    let jobs = (submitted_again > 0).then(|| {
+        let jobs = counted(submitted_again, "job was", "jobs were");
+        format!(
+            "{jobs} submitted in another way and not done: not polled any more, and submitted again"
+        )
+    });
     let limits = (done > 0 && before != identity.limits).then(|| {
         let said = |limits: &str| match limits {
             "" => "none".to_owned(),
@@ -73,11 +87,31 @@ fn check_job(
             said(&identity.limits)
         )
     });
-    Ok(limits)
+    Ok(limits.into_iter().chain(jobs).collect())
 }
 
-/// Which records were asked for in another way, and what becomes of them.
-fn job_changed(output: &Output, changed: &str, survey: &Survey) -> Error {
+/// The first stage whose jobs were submitted by other requests than those of now, where these
+/// parts of the job have changed. The requests of a later stage follow from the values of those
+/// before it.
+fn first_resubmitted(changed: &[&str]) -> Option<usize> {
+    let is_request = |part: &&str| part.starts_with("request.") || *part == "the request's body";
+    let is_before_later =
+        |part: &&str| ["extract", "items", "batch", "pages", "step"].contains(part);
+    if changed.iter().any(is_request) {
+        Some(0)
+    } else {
+        changed.iter().any(is_before_later).then_some(1)
+    }
+}
+
+/// Which records were asked for in another way, and what becomes of them. The jobs of the stages
+/// from `resubmitted` on are submitted again.
+fn job_changed(
+    output: &Output,
+    changed: &str,
+    resubmitted: Option<usize>,
+    survey: &Survey,
+) -> Error {
     let (name, done) = (output.name(), output.done().len());
     let (rows, records) = output.unfinished();
     let not_whole = (rows > 0).then(|| {
@@ -91,13 +125,31 @@ fn job_changed(output: &Output, changed: &str, survey: &Survey) -> Error {
              --overwrite drops them and asks for all rows in the new way"
         ));
     }
+    let jobs = output.jobs_from(resubmitted);
+    if done == 0 {
+        let waiting = counted(output.waiting_jobs(), "job", "jobs");
+        let what_becomes = if jobs > 0 {
+            "--resume=changed does not poll them any more, and submits their rows in the new way"
+        } else {
+            "--resume=changed polls them in the new way"
+        };
+        return Error::plan(format!(
+            "{name} has no records yet, and {waiting} that were submitted in another way and are not done: {changed} changed since. \
+             the job as it was goes on with them; {what_becomes}"
+        ));
+    }
     let as_they_are =
         if changed.contains("extract") { ", with the values that they have," } else { "" };
     let left = match survey.rows {
         Some(rows) => rows.saturating_sub(done).to_string(),
         None => "all other".to_owned(),
     };
-    let dropped = not_whole.map(|it| format!(", for which {it} are dropped")).unwrap_or_default();
+    let dropped = not_whole.map(|it| format!(", for which {it} are dropped"));
+    let jobs = (jobs > 0).then(|| {
+        let jobs = counted(jobs, "job that is not done is", "jobs that are not done are");
+        format!(", for which {jobs} submitted again")
+    });
+    let dropped = dropped.into_iter().chain(jobs).collect::<String>();
     Error::plan(format!(
         "{done} rows of {name} were asked for in another way: {changed} changed since. \
          --resume=changed keeps them{as_they_are} and asks for {left} rows in the new way{dropped}; \

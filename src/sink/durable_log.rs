@@ -37,17 +37,20 @@ struct LogEntry {
     waits: Option<oneshot::Sender<()>>,
 }
 
-/// All whole lines of a log; none if there is no log.
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Vec<T>> {
+/// The whole lines of a log, one at a time; none if there is no log.
+pub(super) fn read<T: DeserializeOwned>(
+    path: &Path,
+) -> io::Result<impl Iterator<Item = io::Result<T>> + use<T>> {
     let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        file => Some(file?),
     };
-    let lines = BufReader::new(file).split(b'\n').collect::<io::Result<Vec<_>>>()?;
+    let lines = file.into_iter().flat_map(|file| BufReader::new(file).split(b'\n'));
     // A torn line was never waited for.
-    let whole = lines.iter().filter_map(|line| serde_json::from_slice(line).ok());
-    Ok(whole.collect())
+    Ok(lines.filter_map(|line| match line {
+        Ok(line) => serde_json::from_slice(&line).ok().map(Ok),
+        Err(error) => Some(Err(error)),
+    }))
 }
 
 /// Removes a log, if there is one.

@@ -64,6 +64,7 @@ pub(super) fn in_doubt(
 ) -> io::Result<CompletedRows> {
     let mut in_doubt = none;
     for intent in durable_log::read::<IntentLine>(&path(results))? {
+        let intent = intent?;
         let seen = intent.seen();
         if intent.void {
             in_doubt.remove(&seen);
@@ -110,6 +111,7 @@ impl IntentWriter {
         let path = path(results);
         let (mut old, mut sent) = (Vec::new(), HashMap::new());
         for intent in durable_log::read::<IntentLine>(&path)? {
+            let intent = intent?;
             if !intent.void && in_doubt.has_seen(&intent.seen()) {
                 old.extend(durable_log::line(&intent));
                 sent.entry(intent.id()).or_insert(intent.at);

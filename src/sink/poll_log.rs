@@ -100,22 +100,22 @@ impl SubmittedJobs {
         done: &CompletedRows,
         failed: Option<&RoaringTreemap>,
     ) -> io::Result<SubmittedJobs> {
-        let mut jobs = HashMap::new();
-        for line in durable_log::read::<JobLine>(&path(results))? {
-            let place = line.place(done);
-            if line.void {
-                jobs.remove(&place);
-            } else {
-                jobs.insert(place, line);
-            }
-        }
         let has_failed = |line: &JobLine| match failed {
             // Where rows are known by a key, their numbers may have changed since.
             Some(failed) if done.key().is_none() => failed.contains(line.row),
             Some(failed) => !failed.is_empty(),
             None => true,
         };
-        jobs.retain(|place, line| !done.has_id(place.row) || has_failed(line));
+        let mut jobs = HashMap::new();
+        for line in durable_log::read::<JobLine>(&path(results))? {
+            let line = line?;
+            let place = line.place(done);
+            if line.void {
+                jobs.remove(&place);
+            } else if !done.has_id(place.row) || has_failed(&line) {
+                jobs.insert(place, line);
+            }
+        }
         Ok(SubmittedJobs(jobs))
     }
 
@@ -130,7 +130,13 @@ impl SubmittedJobs {
 
     /// Number of jobs of rows that have no record.
     pub fn waiting(&self, done: &CompletedRows) -> u64 {
-        self.0.keys().filter(|place| !done.has_id(place.row)).count() as u64
+        self.waiting_from(0, done)
+    }
+
+    /// Number of jobs, of this stage and of later ones, of rows that have no record.
+    pub fn waiting_from(&self, stage: usize, done: &CompletedRows) -> u64 {
+        let waits = |place: &&JobPlace| place.stage >= stage && !done.has_id(place.row);
+        self.0.keys().filter(waits).count() as u64
     }
 
     /// Whether rows that failed have jobs that can be polled again.
@@ -146,6 +152,14 @@ impl SubmittedJobs {
     /// Leaves these rows out.
     pub fn forget(&mut self, rows: &RoaringTreemap) {
         self.0.retain(|_, line| !rows.contains(line.row));
+    }
+
+    /// Leaves out the jobs of this stage and of later ones. Gives the identities of their rows.
+    pub fn forget_from(&mut self, stage: usize) -> Vec<u64> {
+        let gone = self.0.keys().filter(|place| place.stage >= stage).map(|place| place.row);
+        let gone = gone.collect();
+        self.0.retain(|place, _| place.stage < stage);
+        gone
     }
 }
 

@@ -2,6 +2,8 @@
 //! happens to the run.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use throng_mock::Mock;
 use crate::harness::{
     Place, Throng, assert_one_record_per_row, each, plain_mock, run, throng, until,
 };
+use crate::recorder;
 
 /// A job whose rows `K0`, `K1`, ... submit jobs to the mock by POST.
 struct PollJob<'a> {
@@ -23,6 +26,17 @@ struct PollJob<'a> {
     poll: &'a str,
     /// What comes after it.
     rest: &'a str,
+}
+
+/// Ends a run once its `rows` jobs are in the log, before any of them is polled.
+fn leave(throng: Throng, place: &Place, output: &str, rows: usize) {
+    let log = place.path(&format!("{output}.polls"));
+    let running = throng.start();
+    until("all jobs in the log", || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.lines().count() == rows)
+    });
+    running.signal("-INT");
+    running.ends().with_code(130);
 }
 
 const DONE: &str = r#"until = '.status == "done"'
@@ -247,6 +261,100 @@ fn a_key_in_the_address_of_the_polls_is_not_sent_over_a_network_in_clear() {
     let ended = job.run(&place, &mock).env("KEY", "k-12345678").exits(2);
     ended.says("a secret would go to jobs.example over http://");
     assert_eq!(mock.judgement().requests, 0);
+}
+
+#[test]
+fn jobs_that_wait_are_polled_by_a_job_that_reads_them_otherwise_and_submitted_again_by_another_request()
+ {
+    for (resume, submit, poll, submitted) in [
+        ("--resume=changed", "polls=0", DONE.replace("\"done\"", "(\"done\")"), (3, 1)),
+        ("--resume=changed", "polls=0&other=1", DONE.to_owned(), (6, 2)),
+    ] {
+        let (place, mock) = (Place::new(), plain_mock());
+        let slow = DONE.replace("10ms", "1h");
+        let job = PollJob { rows: 3, submit: "polls=0", poll: &slow, rest: PRICE };
+        leave(job.run(&place, &mock), &place, "out.jsonl", 3);
+        let changed = PollJob { submit, poll: &poll, ..job };
+        let ended = changed.run(&place, &mock).exits(2);
+        ended.says("has no records yet, and 3 jobs that were submitted in another way");
+        ended.says("--resume=changed ");
+        let ended = changed.run(&place, &mock).flags(resume).exits(0);
+        assert_eq!(counts(&mock)["submit"], submitted, "{}", ended.stderr);
+        assert_one_record_per_row(&place.records("out.jsonl"), 3);
+        let is_again = ended.stderr.contains("3 jobs were submitted in another way");
+        assert_eq!(is_again, submitted.0 > 3, "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn parts_without_a_record_go_on_with_the_jobs_that_were_submitted() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let slow = DONE.replace("10ms", "1h");
+    let job = PollJob { rows: 3, submit: "polls=0", poll: &slow, rest: PRICE };
+    let file = job.file(&place, &mock.url());
+    let go = || run().flags(&format!("{file} --parts=9")).arg("--output", &place.path("out"));
+    leave(go(), &place, "out", 3);
+    let ended = go().exits(0);
+    assert_eq!(counts(&mock)["submit"], (3, 1), "{}", ended.stderr);
+    assert_eq!(std::fs::read_dir(place.path("out")).unwrap().count(), 1);
+}
+
+/// Each row's answer to its submission gives a cookie and the address of its job, whose polls say
+/// that it is not done until `is_done`.
+fn jobs_at(address: &'static str, is_done: Arc<AtomicBool>) -> recorder::Recorder {
+    recorder::Recorder::answering(move |came| {
+        let head = [("location", address), ("set-cookie", "sid=s3cret-session-1; Path=/")];
+        if came.line.starts_with("POST") {
+            recorder::answer("202 Accepted", &head, "{}")
+        } else if is_done.load(Ordering::SeqCst) {
+            recorder::json("{\"price\": 1}")
+        } else {
+            recorder::answer("202 Accepted", &[], "{}")
+        }
+    })
+}
+
+#[test]
+fn a_job_whose_address_has_a_secret_is_in_no_log_and_has_a_record() {
+    for (address, project, is_secret) in [
+        ("/projects/123456/jobs/1", "123456", false),
+        ("/projects/k3y-of-a-project-1/jobs/1", "k3y-of-a-project-1", true),
+        ("/jobs/1;jsessionid=s3cret-session-1", "123456", true),
+    ] {
+        let (place, is_done) = (Place::new(), Arc::new(AtomicBool::new(false)));
+        let server = jobs_at(address, is_done.clone());
+        let text = format!(
+            "cookies = 'row'\n[input]\nlist = ['a']\n[request]\nmethod = 'POST'\n\
+             url = '{}/projects/{{{{ env.PROJECT }}}}/jobs'\n[poll]\nevery = '10ms'\n{PRICE}",
+            server.url()
+        );
+        let job = place.file("job.toml", &text);
+        let go =
+            || run().flags(&job).env("PROJECT", project).arg("--output", &place.path("out.jsonl"));
+        let running = go().start();
+        until("a poll", || server.came().len() > 1);
+        running.signal("-INT");
+        let ended = running.ends().with_code(130);
+        let log = std::fs::read_to_string(place.path("out.jsonl.polls")).unwrap_or_default();
+        let records = place.records("out.jsonl");
+        for text in [&log, &ended.stderr, &place.read("out.jsonl")] {
+            assert!(!text.contains("s3cret") && !text.contains("k3y"), "{text}");
+        }
+        assert_eq!(log.contains(address), !is_secret, "{log} {}", ended.stderr);
+        if is_secret {
+            assert_eq!(each(&records, "_error"), ["interrupted"]);
+            assert!(
+                records[0]["_detail"].as_str().unwrap().contains("has a secret"),
+                "{records:?}"
+            );
+        } else {
+            assert!(records.is_empty(), "{records:?}");
+        }
+        is_done.store(true, Ordering::SeqCst);
+        go().flags("--resume").exits(i32::from(is_secret));
+        let submissions = server.came().iter().filter(|it| it.line.starts_with("POST")).count();
+        assert_eq!((submissions, place.records("out.jsonl").len()), (1, 1));
+    }
 }
 
 #[test]

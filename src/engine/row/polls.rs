@@ -44,6 +44,8 @@ pub struct PolledJob {
     polls: u32,
     /// When the job is given up.
     deadline: Instant,
+    /// Whether a log has the job, so that a later run can poll it.
+    is_logged: bool,
 }
 
 impl RowExecutor {
@@ -104,8 +106,8 @@ impl RowExecutor {
                 self.finish_job(job, answer, emit).await?;
             }
             Ok((Some(accepted), answer)) => {
-                let job = Box::new(PolledJob { trace, ..accepted });
-                self.note(poll, &row, &job).await?;
+                let mut job = Box::new(PolledJob { trace, ..accepted });
+                job.is_logged = self.note(poll, &row, &job).await?;
                 self.polls.push(self.next_poll(poll, &job, &answer), job);
             }
         }
@@ -141,7 +143,8 @@ impl RowExecutor {
 
     fn job(&self, poll: &Poll, row: Row, request: PageRequest) -> PolledJob {
         let deadline = Instant::now() + poll.timeout;
-        PolledJob { row, request, trace: AttemptTrace::default(), polls: 0, deadline }
+        let trace = AttemptTrace::default();
+        PolledJob { row, request, trace, polls: 0, deadline, is_logged: false }
     }
 
     /// The request of a job's polls. Its address may lead no further than a redirect would.
@@ -185,16 +188,16 @@ impl RowExecutor {
             )
         })?;
         let request = self.poll_request(&submission, &address)?;
-        Ok(self.job(poll, row, request))
+        Ok(PolledJob { is_logged: true, ..self.job(poll, row, request) })
     }
 
-    /// Notes a job, so that no later run submits it again: unless its address has a secret.
-    async fn note(&self, poll: &Poll, row: &Row, job: &PolledJob) -> Result<(), Cancelled> {
+    /// Notes a job, so that no later run submits it again: unless its address has a secret, as
+    /// records would hide it. Gives whether it is noted.
+    async fn note(&self, poll: &Poll, row: &Row, job: &PolledJob) -> Result<bool, Cancelled> {
         let Some(log) = &self.requests.logs.polls else {
-            return Ok(());
+            return Ok(false);
         };
         let url = job.request.request.uri().to_string();
-        let secrets = &self.requests.context.plan.secrets;
         let values = poll.names().into_iter().filter_map(|name| {
             let value = job.row.fields.get(&name)?.clone();
             Some((name, value))
@@ -205,12 +208,14 @@ impl RowExecutor {
             values: values.collect(),
         };
         let text = serde_json::to_string(&noted).unwrap_or_default();
-        if secrets.hide(text.clone()) != text {
-            self.warn(SECRET, 1, || format!("row {}: {url}", row.number));
-            return Ok(());
+        let of_run = &self.requests.context.plan.secrets;
+        let mut secrets = std::iter::once(of_run).chain(job.row.jar.secrets());
+        if secrets.any(|secrets| secrets.hide_in_body(text.clone()) != text) {
+            self.warn(SECRET, 1, || job.place());
+            return Ok(false);
         }
         let noted = log.note(self.requests.stage_index, row, noted).await;
-        noted.map_err(|_| Cancelled)
+        noted.map(|()| true).map_err(|_| Cancelled)
     }
 
     /// A hash of the input's fields of a row. The values of answers may differ in each run.
@@ -354,23 +359,23 @@ impl RowExecutor {
         }
     }
 
-    /// Leaves the jobs that wait when the run ends. Where no log has them, each row ends with
-    /// a record that says where its job is.
+    /// Leaves the jobs that wait when the run ends. The row of a job that no log has ends with a
+    /// record that says where its job is.
     pub async fn leave_jobs<E: AsyncFn(Record)>(&self, emit: &E) {
-        if self.requests.logs.polls.is_some() {
-            let count = self.polls.len() as u64;
-            if let Some(job) = self.polls.drain().next() {
-                self.requests.context.leave_jobs();
-                let url = job.request.request.uri();
-                self.warn(LEFT, count, || format!("row {}: {url}", job.row.number));
-            }
-            return;
+        let (logged, others): (Vec<_>, Vec<_>) = self.polls.drain().partition(|job| job.is_logged);
+        if let Some(job) = logged.first() {
+            self.requests.context.leave_jobs();
+            self.warn(LEFT, logged.len() as u64, || job.place());
         }
-        for job in self.polls.drain() {
+        let why_not = match &self.requests.logs.polls {
+            Some(_) => "as its address has a secret that no log may have,",
+            None => "without an output file",
+        };
+        for job in others {
             let PolledJob { row, request, trace, .. } = *job;
             let url = request.request.uri();
             let why = format!(
-                "the run ended before its job was done, and without an output file no later run can poll it: {url}"
+                "the run ended before its job was done, and {why_not} no later run can poll it: {url}"
             );
             let failure = Failure::new(FailureKind::Interrupted, why);
             emit(self.record_of(row, trace, Err(failure))).await;
@@ -382,6 +387,15 @@ impl PolledJob {
     /// The row, with the values of the answer to its submission.
     pub fn row(&self) -> &Row {
         &self.row
+    }
+
+    /// The row and the address of the job for messages, without the secrets of its row.
+    fn place(&self) -> String {
+        let place = format!("row {}: {}", self.row.number, self.request.request.uri());
+        match self.row.jar.secrets() {
+            Some(secrets) => secrets.hide(place),
+            None => place,
+        }
     }
 
     /// Number of polls so far.

@@ -16,7 +16,7 @@ use crate::sink::parts::{self, Parts};
 use crate::sink::product::{self, Product};
 use crate::sink::resume::{self, ResumeState, Unwanted};
 use crate::sink::settings::{Existing, Order, Settings};
-use crate::sink::sidecar::{self, MadeFile, Sidecar};
+use crate::sink::sidecar::{self, MadeFile, Sidecar, Synced};
 
 /// The output that the settings mean, or why it can't be used. `resends` says whether
 /// requests of unknown outcome may be sent again.
@@ -203,10 +203,9 @@ fn present(
     match settings.existing() {
         Existing::Overwrite => Ok(empty(OpenMode::Replace(path.to_owned()), format)),
         Existing::Refuse if size > 0 => Err(resume::refuse(path, &|| open(path), format)),
-        Existing::Refuse => Ok(empty(mode, format)),
-        _ => {
+        existing => {
             let before = sidecar::read(&results(path, format, settings));
-            let synced = before.as_ref().and_then(|before| before.synced.as_ref());
+            let synced = synced(existing, before.as_ref());
             let unwanted = Unwanted::new(settings, resends, before.as_ref());
             let (key, text) = (settings.key.as_deref(), || open(path));
             Ok(CheckedOutput {
@@ -216,6 +215,12 @@ fn present(
             })
         }
     }
+}
+
+/// The records that must be there. An output without records is begun anew or gone on with: its
+/// user may have emptied it.
+fn synced(existing: Existing, before: Option<&Sidecar>) -> Option<&Synced> {
+    before.and_then(|before| before.synced.as_ref()).filter(|_| existing.resumes())
 }
 
 fn empty(mode: OpenMode, format: Format) -> CheckedOutput {
@@ -266,11 +271,13 @@ fn checked_parts(
     let parts = parts::of(directory)?;
     let size = journal.metadata().ok().map(|data| data.len());
     let has_records = !parts.is_empty() || size > Some(0);
-    let (before, past, size) = match settings.existing() {
+    let existing = settings.existing();
+    let (before, past, size) = match existing {
         Existing::Refuse if has_records => {
             return Err(resume::refuse(directory, &|| product.text(), format));
         }
-        Existing::Refuse | Existing::Overwrite => (None, ResumeState::default(), None),
+        Existing::Overwrite => (None, ResumeState::default(), None),
+        Existing::Refuse if size.is_none() => (None, ResumeState::default(), None),
         _ if parts.is_empty() && size.is_none() => {
             let name = directory.display();
             return Err(Error::plan(format!(
@@ -279,7 +286,7 @@ fn checked_parts(
         }
         _ => {
             let before = sidecar::read(directory);
-            let synced = before.as_ref().and_then(|before| before.synced.as_ref());
+            let synced = synced(existing, before.as_ref());
             // Values of a key stand in any column.
             let scan = settings.key.is_none().then(|| parts_scan::text(parts));
             let text = scan.flatten().map_or_else(|| parts::text(directory), Ok)?;

@@ -61,7 +61,9 @@ impl Output {
     pub fn new(settings: &Settings, resends: bool) -> Result<Output, Error> {
         let checked = check::checked(settings, resends)?;
         let run = match &checked.before {
-            Some(before) if !before.run.is_empty() => before.run.clone(),
+            Some(before) if settings.existing().resumes() && !before.run.is_empty() => {
+                before.run.clone()
+            }
             _ => format!("{:032x}", rand::random::<u128>()),
         };
         let in_doubt = in_doubt(&checked, settings.key.as_deref(), resends)?;
@@ -240,10 +242,30 @@ impl Output {
         self.jobs.get(stage, row, &self.checked.past.done)
     }
 
+    /// Number of jobs that earlier runs have submitted and that are not done.
+    #[must_use]
+    pub fn waiting_jobs(&self) -> u64 {
+        self.jobs.waiting(&self.checked.past.done)
+    }
+
     /// Whether earlier runs have submitted jobs that are not done.
     #[must_use]
     pub fn has_jobs(&self) -> bool {
-        self.jobs.waiting(&self.checked.past.done) > 0
+        self.waiting_jobs() > 0
+    }
+
+    /// Number of jobs of this stage and of later ones that are not done; 0 without a stage.
+    #[must_use]
+    pub fn jobs_from(&self, stage: Option<usize>) -> u64 {
+        stage.map_or(0, |stage| self.jobs.waiting_from(stage, &self.checked.past.done))
+    }
+
+    /// Forgets the jobs of this stage and of later ones: their rows submit others. The outcome of
+    /// the submissions is known, so that none of them is in doubt.
+    pub fn forget_jobs(&mut self, stage: usize) {
+        for row in self.jobs.forget_from(stage) {
+            self.in_doubt.remove_id(row);
+        }
     }
 
     /// Asks again for all of each row that lacks some of its items.
