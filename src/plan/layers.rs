@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (tree, why) in [
-            (json!({"api": "gitlab"}), "the profiles are: alphavantage,"),
+            (json!({"api": "gitlab"}), "the profiles are: airtable,"),
             (json!({"api": "github:gold"}), "its tiers are: token, enterprise, anonymous"),
             (json!({"api": "edgar"}), "needs a header user-agent"),
             (

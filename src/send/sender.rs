@@ -135,26 +135,28 @@ impl Sender {
     /// Writes a request and waits for the head of its answer, until the deadline.
     /// `arrived` is called if the server's network stack is seen to have the request
     /// before that.
-    pub async fn send(
-        &self,
-        lease: &mut Lease,
+    pub fn send<'a>(
+        &'a self,
+        lease: &'a mut Lease,
         mut request: Request<Bytes>,
         started: Started,
-        arrived: impl FnOnce(),
-    ) -> Result<RequestHead, SendError> {
+        arrived: impl FnOnce() + 'a,
+    ) -> impl Future<Output = Result<RequestHead, SendError>> + 'a {
         lease.complete(&mut request);
-        let timer = &mut lease.timer;
-        timer.as_mut().reset(started.deadline);
-        let head = {
-            let sending = pin!(lease.connection.send(request, arrived));
-            Deadline::new(timer.as_mut()).keep(sending).await
-        };
-        let head = head.unwrap_or_else(|| Err(self.too_slow("no answer")))?;
-        match lease.connection.refusal_of_proxy(&head) {
-            None => Ok(head),
-            Some(error) => {
-                self.transport.bar();
-                Err(error)
+        lease.timer.as_mut().reset(started.deadline);
+        // The future has the request once, where that of an async function has it twice.
+        async move {
+            let head = {
+                let sending = pin!(lease.connection.send(request, arrived));
+                Deadline::new(lease.timer.as_mut()).keep(sending).await
+            };
+            let head = head.unwrap_or_else(|| Err(self.too_slow("no answer")))?;
+            match lease.connection.refusal_of_proxy(&head) {
+                None => Ok(head),
+                Some(error) => {
+                    self.transport.bar();
+                    Err(error)
+                }
             }
         }
     }

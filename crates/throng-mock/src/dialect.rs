@@ -267,7 +267,7 @@ mod tests {
             }
         }
         let error = "gitlab".parse::<Dialect>().unwrap_err().to_string();
-        assert!(error.contains("alphavantage, anthropic"), "{error}");
+        assert!(error.contains("airtable, alphavantage"), "{error}");
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl RequestExecutor {
         loop {
             let first = trace.arrived.len();
             let mut pass = self.context.outages.pass();
-            let sent = pin!(self.attempt(request, terms, trace, &mut pass)).await;
+            let sent = pin!(self.attempt(request, &terms, trace, &mut pass)).await;
             match sent {
                 Err(AttemptError::Failed(error)) if free > 0 && error.is_stale_connection() => {
                     trace.forget_attempt(first);
@@ -227,7 +227,7 @@ impl RequestExecutor {
     async fn attempt<'a>(
         &'a self,
         request: &Request<Bytes>,
-        terms: AttemptTerms<'a>,
+        terms: &AttemptTerms<'a>,
         trace: &mut AttemptTrace,
         pass: &mut Pass<'a>,
     ) -> Result<Answer, AttemptError> {
@@ -238,7 +238,7 @@ impl RequestExecutor {
                 *pass = Box::pin(self.wait_for_origin(request.uri(), terms.purpose)).await?;
             }
             let acquired = if is_signed {
-                pin!(self.acquire_with_credentials(request, terms, trace)).await?
+                pin!(self.acquire_with_credentials(request, *terms, trace)).await?
             } else {
                 pin!(self.connect_and_acquire(request.uri(), terms.cost)).await?
             };
@@ -259,7 +259,7 @@ impl RequestExecutor {
         if is_signed {
             self.sign(&mut request, permit.key(), trace)?;
         }
-        let jar = self.jar(terms, permit.key());
+        let jar = self.jar(*terms, permit.key());
         let generation = jar.map(|jar| jar.add_to(&mut request)).unwrap_or_default();
         if let Some(jar) = self.login_jar(terms.purpose, permit.key()) {
             jar.add_to(&mut request);
@@ -294,7 +294,7 @@ impl RequestExecutor {
             let reading = pin!(self.sender.read(lease, head, time));
             reading.await.map_err(|error| self.or_interrupted(error))
         };
-        let read = self.finish_by_body(&mut permit, &answer, uri, terms, trace);
+        let read = self.finish_by_body(&mut permit, &answer, uri, *terms, trace);
         trace.set_arrival(number, self.arrived(&permit, terms.cost));
         trace.latency = Some(time.elapsed());
         let answer = answer?;
