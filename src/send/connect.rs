@@ -194,9 +194,11 @@ impl Transport {
     }
 
     /// The error of a plain request to a server that speaks TLS, and has closed the connection.
-    /// One more connection finds it out, once for the first such origin.
+    /// One more connection finds it out, once for the first such origin. HTTP/2 without TLS is
+    /// what the job knows of its server.
     pub(crate) async fn wants_tls(&self, origin: &Origin) -> Option<SendError> {
         let is_direct = self.memory.is_none()
+            && self.network.http != Http::Two
             && self.network.unix_socket.is_none()
             && self.proxy_of(&format!("http://{}/", origin.authority()).parse().ok()?).is_none();
         if origin.scheme != UrlScheme::Http || !is_direct {
