@@ -177,7 +177,7 @@ fn a_proxy_that_opens_no_tunnel_stops_the_run_at_once() {
 fn a_server_s_own_401_behind_a_proxy_is_an_answer() {
     let place = Place::new();
     let proxy = saying(
-        b"HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
     );
     let ended = ask(&place, "http://api.example").arg("--proxy", &format!("http://{proxy}"));
     ended.exits(1).says("status 401");
