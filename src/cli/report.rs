@@ -12,6 +12,7 @@ use crate::source::{self, Rows, Source};
 use crate::tally::{Aggregate, Tally};
 use crate::{Error, convert, sink};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 
 use super::exit::Exit;
 use super::flags::{DisplayFlags, SummaryFlags};
@@ -22,6 +23,9 @@ use super::{run, say};
 pub struct ReportArgs {
     /// A results file of any format, or a directory of --parts
     results: String,
+    /// The format of the results file [default: by its name]
+    #[arg(long, value_parser = PossibleValuesParser::new(Format::all().map(Format::name)))]
+    format: Option<String>,
     /// List all failed rows, equal messages together
     #[arg(long)]
     failed: bool,
@@ -43,6 +47,7 @@ pub fn main(arguments: &ReportArgs) -> Result<Exit, Error> {
     let aggregates = Aggregate::parse_all(&summary).map_err(Error::plan)?;
     let source = Source::new(&source::Settings {
         file: Some(arguments.results.clone()),
+        format: arguments.format.as_deref().map(str::parse).transpose()?,
         ..source::Settings::default()
     })?;
     if let Some(note) = sink::unfinished(Path::new(&arguments.results)) {

@@ -35,6 +35,7 @@ mod xml;
 pub use charset::text;
 pub use context::AnswerContext;
 pub use document::{Document, kept_text};
+pub use integers::{is_long_number, may_have_long_number};
 pub use items::{ItemSettings, Items, missing_items};
 pub(crate) use jq::json as jq_text;
 pub use jq::{JqInput, Program};

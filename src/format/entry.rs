@@ -32,7 +32,19 @@ impl FormatEntry {
         extensions: &'static [&'static str],
         why: &'static str,
     ) -> FormatEntry {
-        FormatEntry { name, extensions, read: Read::Missing(why), write: None }
+        let read = Read::Missing { why, is_written: true };
+        FormatEntry { name, extensions, read, write: None }
+    }
+
+    /// A format that this build lacks, and that others only read.
+    #[allow(dead_code, reason = "a build with all features lacks none")]
+    pub const fn missing_input(
+        name: &'static str,
+        extensions: &'static [&'static str],
+        why: &'static str,
+    ) -> FormatEntry {
+        let read = Read::Missing { why, is_written: false };
+        FormatEntry { name, extensions, read, write: None }
     }
 }
 
@@ -45,8 +57,13 @@ pub(crate) enum Read {
     File(fn(&Path) -> OpenedRows),
     /// From one table of a file; without a name, from the format's default.
     Tables(fn(&Path, Option<&str>) -> OpenedRows),
-    /// Not in this build: the text names the feature that it lacks.
-    Missing(&'static str),
+    /// Not in this build.
+    Missing {
+        /// Names the feature that the build lacks.
+        why: &'static str,
+        /// Whether a build with the feature writes it too.
+        is_written: bool,
+    },
 }
 
 /// How a format is written.

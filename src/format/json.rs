@@ -8,6 +8,8 @@ use std::{fmt, io};
 use serde::de::DeserializeOwned;
 use serde_json::Error;
 
+use crate::extract::{is_long_number, may_have_long_number};
+
 use super::document::{AN_OBJECT, RowProgram, row_of_value, rows_of_shape};
 use super::entry::{FormatEntry, Read as ReadRows};
 use super::rows::{
@@ -34,16 +36,26 @@ pub(super) fn reason(error: &Error) -> String {
 }
 
 /// The value of a JSON text. `NaN` and numbers that are out of range are null, since no
-/// value of JSON is them.
+/// value of JSON is them. A number that would be rounded is a text of its digits.
 pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
+    if let Some(exact) = with_long_numbers(text) {
+        // The place of an error is that in the text itself.
+        return serde_json::from_slice(&exact)
+            .map_err(|error| serde_json::from_slice::<T>(text).err().unwrap_or(error));
+    }
     serde_json::from_slice(text).or_else(|error| match without_odd_numbers(text) {
         Some(text) => serde_json::from_slice(&text).map_err(|_| error),
         None => Err(error),
     })
 }
 
-/// The text with null for what Python and others write as numbers, and JSON has not; none
-/// if there is nothing of that kind.
+/// The text with quotes around numbers that would be rounded; none if it has none.
+pub(crate) fn with_long_numbers(text: &[u8]) -> Option<Vec<u8>> {
+    may_have_long_number(text).then(|| without_odd_numbers(text)).flatten()
+}
+
+/// The text with null for what Python and others write as numbers, and JSON has not, and with
+/// quotes around numbers that would be rounded; none if there is nothing of that kind.
 fn without_odd_numbers(text: &[u8]) -> Option<Vec<u8>> {
     let (mut out, mut at, mut is_changed) = (Vec::with_capacity(text.len()), 0, false);
     while let Some(byte) = text.get(at) {
@@ -60,12 +72,20 @@ fn without_odd_numbers(text: &[u8]) -> Option<Vec<u8>> {
         if is_odd_number(token) {
             is_changed = true;
             out.extend_from_slice(b"null");
+        } else if str::from_utf8(token).is_ok_and(is_long_number) && !is_name(&rest[length..]) {
+            is_changed = true;
+            out.extend_from_slice(&[b"\"", token, b"\""].concat());
         } else {
             out.extend_from_slice(token);
         }
         at += length;
     }
     is_changed.then_some(out)
+}
+
+/// Whether a token before this text stands where the name of a field does.
+fn is_name(after: &[u8]) -> bool {
+    after.trim_ascii_start().starts_with(b":")
 }
 
 fn is_odd_number(token: &[u8]) -> bool {

@@ -26,7 +26,7 @@ pub(crate) mod compress;
 mod csv;
 pub(crate) mod document;
 pub(crate) mod entry;
-mod json;
+pub(crate) mod json;
 mod jsonl;
 pub(crate) mod lines;
 #[cfg_attr(not(feature = "parquet"), path = "parquet/disabled.rs")]
@@ -112,12 +112,12 @@ impl Format {
 
     /// Whether it is known as an output, which this build may lack.
     fn is_output(self) -> bool {
-        self.0.write.is_some() || self.missing().is_some()
+        self.0.write.is_some() || matches!(self.0.read, Read::Missing { is_written: true, .. })
     }
 
     /// Why this build lacks it, if it does.
     pub(crate) fn missing(self) -> Option<&'static str> {
-        if let Read::Missing(why) = self.0.read { Some(why) } else { None }
+        if let Read::Missing { why, .. } = self.0.read { Some(why) } else { None }
     }
 
     /// Makes sure that this build can write it to this path, compressed as the name says.

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 
 use bytes::Bytes;
 use http::Uri;
+use serde_json::Value;
 use url::Url;
 
 use super::strategy::{Page, PageAddress};
@@ -36,6 +37,10 @@ pub struct PageHistory {
     hasher: RandomState,
     /// The hash of the page before.
     previous: Option<u64>,
+    /// Number of empty pages in a row so far.
+    empty: u64,
+    /// The hash of the page before without the addresses in it, where programs leave items out.
+    previous_rest: Option<u64>,
     /// The hashes of the items of the page before, where the next one may overlap it.
     previous_items: HashSet<u64>,
     /// Hashes whose repetition is a circle: of two numbered pages in a row; else of
@@ -88,6 +93,28 @@ impl PageHistory {
             return Advance::ended(false, circle(why, &next));
         }
         Advance::new(false, Ok(Some(next)))
+    }
+
+    /// Number of empty pages in a row up to this one. Where a program may have left its items
+    /// out, only a page counts that equals the one before but for the addresses in it.
+    pub(super) fn note_empty(
+        &mut self,
+        page: &Page,
+        next: &PageAddress,
+        has_all_items: bool,
+    ) -> u64 {
+        if !page.is_empty {
+            (self.empty, self.previous_rest) = (0, None);
+            return 0;
+        }
+        if !has_all_items {
+            let rest = self.hash(without(page.bytes, &[page.address, next]));
+            if self.previous_rest.replace(rest) != Some(rest) {
+                self.empty = 0;
+            }
+        }
+        self.empty += 1;
+        self.empty
     }
 
     /// Whether a page with this content led to that address before. Only the first page,
@@ -152,7 +179,7 @@ impl Advance {
     }
 
     /// The list ends although the page names another one.
-    fn ended(repeats: bool, warning: String) -> Advance {
+    pub(super) fn ended(repeats: bool, warning: String) -> Advance {
         Advance { warning: Some(warning), ..Advance::new(repeats, Ok(None)) }
     }
 }
@@ -179,6 +206,28 @@ fn absolute(address: &PageAddress, from: &Uri) -> String {
         }
         PageAddress::Param(name, value) => format!("{name}={value}"),
     }
+}
+
+/// The warning of a list with this number of empty pages at its end.
+pub(super) fn only_empty(count: u64, next: &PageAddress) -> String {
+    format!(
+        "the list ends here, as {count} pages in a row were empty, and each led to another one ({}), so items may be missing: --max-pages N (pages.max) asks for up to N pages, however many are empty",
+        next.describe()
+    )
+}
+
+/// A body of JSON without the values of these addresses.
+fn without(body: &[u8], addresses: &[&PageAddress]) -> String {
+    let mut rest = String::from_utf8_lossy(body).into_owned();
+    for address in addresses {
+        let value = match address {
+            PageAddress::First => continue,
+            PageAddress::Url(url) => Value::from(&**url),
+            PageAddress::Param(_, value) => value.clone(),
+        };
+        rest = rest.replace(value.to_string().trim_matches('"'), "");
+    }
+    rest
 }
 
 fn circle(why: &str, address: &PageAddress) -> String {

@@ -43,6 +43,10 @@ pub struct Settings {
     pub max: Option<u64>,
 }
 
+/// Maximum number of empty pages in a row of a list whose pages name the next one, unless the job
+/// says how many pages there may be.
+const MAX_EMPTY: u64 = 1000;
+
 /// Builds a strategy of its text; the flag says whether the items of a page are the server's.
 type BuildStrategy = fn(&str, bool) -> Result<Box<dyn Strategy>, Error>;
 
@@ -67,6 +71,8 @@ pub struct Pages {
     until: Option<Program>,
     count: Option<Program>,
     max: u64,
+    /// Whether a page without items has none at the server either: no program leaves some out.
+    has_all_items: bool,
 }
 
 impl Pages {
@@ -111,7 +117,8 @@ impl Pages {
                 "pages.max (--max-pages) is 0: nothing would be asked; give at least 1",
             ));
         }
-        Ok(Some(Pages { strategy, until, count, max: settings.max.unwrap_or(u64::MAX) }))
+        let max = settings.max.unwrap_or(u64::MAX);
+        Ok(Some(Pages { strategy, until, count, max, has_all_items: counts_items }))
     }
 
     /// The parameter that selects a page, if one does.
@@ -187,7 +194,16 @@ impl Pages {
         let overlap = history.overlap(page, may_overlap);
         let advance = match self.next(page) {
             Ok(next) if self.strategy.is_counted() => history.by_number(page, next),
-            Ok(Some(next)) => history.by_address(page, next),
+            Ok(Some(next)) => {
+                let empty_pages = history.note_empty(page, &next, self.has_all_items);
+                // Where the job says how many pages there may be, these are all asked for.
+                let max_empty = if self.max == u64::MAX { MAX_EMPTY } else { u64::MAX };
+                if empty_pages >= max_empty {
+                    Advance::ended(false, history::only_empty(empty_pages, &next))
+                } else {
+                    history.by_address(page, next)
+                }
+            }
             next => Advance::new(false, next),
         };
         if advance.repeats { advance } else { Advance { overlap, ..advance } }

@@ -288,3 +288,45 @@ fn contradictory_settings_are_an_error() {
     }
     assert!(Pages::new(&Settings::default(), None).unwrap().is_none());
 }
+
+/// The warning with which a list of empty pages ends, and after how many of 3,000; each page
+/// names the next cursor, and has another count if `counts`.
+fn ends_after(pages: &Pages, counts: bool) -> (u64, Option<String>) {
+    let mut history = PageHistory::default();
+    let mut address = pages.address(0);
+    for number in 0..3000 {
+        let count = if counts { number } else { 0 };
+        let body = json!({"items": [], "n": count, "next": format!("c{number}")});
+        let advance = advance(pages, &mut history, number, &address, &body, &[]);
+        match advance.next.unwrap() {
+            Some(next) => address = next,
+            None => return (number + 1, advance.warning),
+        }
+    }
+    (3000, None)
+}
+
+#[test]
+fn a_list_ends_after_a_thousand_empty_pages_unless_the_job_says_how_many_there_are() {
+    let (count, warning) = ends_after(&pages(json!({"cursor": "after=.next"})), true);
+    let warning = warning.unwrap();
+    assert_eq!(count, 1000);
+    assert!(
+        warning.starts_with("the list ends here, as 1000 pages in a row were empty"),
+        "{warning}"
+    );
+    assert!(warning.contains("(after=c999)") && warning.contains("--max-pages N"), "{warning}");
+    let bounded = pages(json!({"cursor": "after=.next", "max": 2500}));
+    assert_eq!(ends_after(&bounded, true), (2500, None));
+}
+
+#[test]
+fn pages_whose_items_a_program_leaves_out_are_empty_only_if_they_are_equal() {
+    let settings =
+        ItemSettings { each: Some(".items[] | select(.n > 5)".into()), ..ItemSettings::default() };
+    let each = Items::new(&settings).unwrap().unwrap();
+    let of_program = serde_json::from_value(json!({"cursor": "after=.next"})).unwrap();
+    let pages = Pages::new(&of_program, Some(&each)).unwrap().unwrap();
+    assert_eq!(ends_after(&pages, true).0, 3000);
+    assert_eq!(ends_after(&pages, false).0, 1000);
+}

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::diagnostics::{by_json, by_toml};
 use super::{Job, Layers, legacy};
 use crate::error::Error;
+use crate::format::json;
 
 impl Job {
     /// Reads a job file: TOML, JSON with the same keys, or the older JSON form.
@@ -57,6 +58,8 @@ impl Layers {
 /// A job is read from the text itself, so that an error has a line; only its tree is kept,
 /// which tells what is written out from what is the default.
 fn parse_json(text: &str) -> Result<Value, String> {
+    let exact = json::with_long_numbers(text.as_bytes()).and_then(|it| String::from_utf8(it).ok());
+    let text = exact.as_deref().unwrap_or(text);
     serde_json::from_str::<Job>(text).map_err(by_json)?;
     serde_json::from_str(text).map_err(by_json)
 }

@@ -118,7 +118,7 @@ impl SourceOrigin {
                 Read::File(open) => return open(path),
                 Read::Tables(open) => return open(path, table.as_deref()),
                 Read::Text(_) => (file::open(path)?, Some(*format), reading),
-                Read::Missing(why) => return Err((*why).to_owned()),
+                Read::Missing { why, .. } => return Err((*why).to_owned()),
             },
         };
         // More lines than the first would have to be waited for, of a pipe.
@@ -127,7 +127,7 @@ impl SourceOrigin {
         let format = format.unwrap_or_else(|| head::guess(&head));
         match format.reader() {
             Read::Text(open) => open(text, &name, &reading.options),
-            Read::File(_) | Read::Tables(_) | Read::Missing(_) => Err(format!(
+            Read::File(_) | Read::Tables(_) | Read::Missing { .. } => Err(format!(
                 "{name} can't be read as {format}, which needs a file: write it to one first"
             )),
         }

@@ -274,3 +274,41 @@ fn on_terminal(command: &Command) -> String {
         .unwrap();
     String::from_utf8(script.stdout).unwrap().replace("\r\n", "\n")
 }
+
+#[test]
+fn a_number_that_would_be_rounded_stays_what_is_written() {
+    let (long, decimal) = ("-12345678901234567890123", "0.1234567890123456789");
+    let line = |who: &str| format!("{{\"who\": {who}, \"all\": [18446744073709551616, 1.5]}}");
+    let (one, two) = (line(long), line(decimal));
+    for (name, text, flags) in [
+        ("in.jsonl", format!("{one}\n{two}\n"), ""),
+        ("in.ndjson", format!("{one}\n{two}\n"), "--format jsonl"),
+        ("in.json", format!("[{one},\n {two}]"), ""),
+        ("in.json", format!("{{\"data\": [{one}, {two}]}}"), "--rows .data[]"),
+        ("in.json", format!("[[{one}], [{two}]]"), "--rows .[][]"),
+    ] {
+        let place = Place::new();
+        let server = Recorder::answering(|_| answer(r#"{"said": 1}"#));
+        place.file(name, &text);
+        let ask = || ask(&server, &place, name, "out.jsonl").flags(flags);
+        ask().flags("--take 1").exits(0);
+        ask().flags("--resume").exits(0);
+        assert_eq!(asked(&server), [format!("/{long}"), format!("/{decimal}")], "{name} {flags}");
+        for record in place.records("out.jsonl") {
+            assert_eq!(record["all"], json!(["18446744073709551616", 1.5]), "{name} {flags}");
+        }
+        throng("convert").arg(&place.path("out.jsonl"), &place.path("out.csv")).exits(0);
+        let table = place.read("out.csv");
+        assert!(table.contains(&format!("\n{long},")), "{table}");
+        assert!(table.contains(&format!("\n{decimal},")), "{table}");
+    }
+}
+
+#[test]
+fn a_report_is_of_a_file_whose_name_says_no_format_if_a_flag_does() {
+    let place = Place::new();
+    place.file("results.log", "{\"who\":\"a\",\"_row\":0,\"_ok\":true}\n");
+    let report = || throng("report").arg(&place.path("results.log"), "--quiet");
+    report().exits(2).says("say what it holds with --format csv|");
+    report().flags("--format jsonl").exits(0);
+}

@@ -2,7 +2,7 @@
 
 use super::entry::FormatEntry;
 
-pub(super) static FORMAT: FormatEntry = FormatEntry::missing(
+pub(super) static FORMAT: FormatEntry = FormatEntry::missing_input(
     "xlsx",
     &["xlsx", "xlsm"],
     "this build has no workbooks of Excel: build with --features xlsx",

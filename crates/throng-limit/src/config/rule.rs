@@ -9,7 +9,7 @@ use crate::config::{Guard, Limit, Settings, Shape};
 use crate::duration;
 use crate::kinds::bucket::BUCKET;
 use crate::kinds::concurrency::CONCURRENCY;
-use crate::kinds::spacing::{SPACING, SPREAD};
+use crate::kinds::spacing::{SPACING, SPREAD, SPREAD_OF_UNITS};
 use crate::kinds::{self, Form, RatePattern, Spec, Terms};
 use crate::limiter::{Limiter, REQUESTS};
 use crate::outcome::BlockerKind;
@@ -71,7 +71,7 @@ impl Rule {
         let share = details.share.or(settings.share);
         let units = share.map_or(limit.amount.units, |share| share.of(limit.amount.units));
         let of_requests = limit.unit.is_none();
-        let can_spread = of_requests && units > 1 && spec.is_spreadable;
+        let can_spread = units > 1 && spec.is_spreadable;
         let period = limit.amount.period;
         let skew = details.skew.or(settings.skew);
         let terms = Terms {
@@ -84,7 +84,7 @@ impl Rule {
             linger: waits.linger,
             skew: skew.unwrap_or_else(|| (spec.skew)(period)),
             calendar: Calendar::new(time::calendar_at_zero()),
-            may_spread: can_spread && settings.shape == Shape::Auto,
+            may_spread: can_spread && of_requests && settings.shape == Shape::Auto,
         };
         let rule = Rule {
             name: limit.to_string(),
@@ -141,9 +141,10 @@ impl Rule {
         })
     }
 
-    /// The gap that spreads a period's requests.
+    /// The gap that spreads a period's units.
     fn spread(&self) -> Rule {
-        Rule { name: format!("spread of {}", self.name), spec: &SPREAD, ..self.clone() }
+        let spec = if self.unit_name == REQUESTS { &SPREAD } else { &SPREAD_OF_UNITS };
+        Rule { name: format!("spread of {}", self.name), spec, ..self.clone() }
     }
 
     pub(crate) fn change_guard(&mut self, from: Guard, to: Guard) {

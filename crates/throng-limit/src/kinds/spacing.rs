@@ -18,7 +18,10 @@ use crate::window::smoother::spread_gap;
 #[derive(Debug)]
 pub struct Spacing {
     gap: Duration,
-    last: Option<Time>,
+    /// Whether the gap after an attempt is as many times as long as it takes units.
+    by_units: bool,
+    /// When the next may leave, after the latest.
+    next: Time,
     /// Taken, and not on the way yet.
     leaving: u64,
 }
@@ -27,7 +30,21 @@ impl Spacing {
     /// Attempts this far apart, from the start.
     #[must_use]
     pub fn new(gap: Duration) -> Spacing {
-        Spacing { gap, last: None, leaving: 0 }
+        Spacing { gap, by_units: false, next: Time::ZERO, leaving: 0 }
+    }
+
+    /// Attempts this far apart for each unit that the one before takes.
+    fn by_units(gap: Duration) -> Spacing {
+        Spacing { by_units: true, ..Spacing::new(gap) }
+    }
+
+    /// The gap after an attempt of this many units.
+    fn gap_after(&self, units: u64) -> Duration {
+        if self.by_units {
+            self.gap.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX))
+        } else {
+            self.gap
+        }
     }
 
     fn left(&mut self, hold: &mut Reservation) {
@@ -40,10 +57,12 @@ impl Spacing {
 
 impl Limiter for Spacing {
     fn earliest(&mut self, now: Time, _units: u64) -> Availability {
-        match self.last.map(|last| last.after(self.gap)) {
-            _ if self.leaving > 0 => Availability::AfterAnAnswer,
-            Some(next) if next > now => Availability::At(next),
-            _ => Availability::Now,
+        if self.leaving > 0 {
+            Availability::AfterAnAnswer
+        } else if self.next > now {
+            Availability::At(self.next)
+        } else {
+            Availability::Now
         }
     }
 
@@ -56,9 +75,14 @@ impl Limiter for Spacing {
         match event {
             Event::Sent => {
                 self.left(hold);
-                self.last = Some(now);
+                self.next = now.after(self.gap_after(hold.units));
             }
             Event::Lost | Event::Returned => self.left(hold),
+            // An estimate that was too high holds the next one up no longer.
+            Event::Settled(units) if self.by_units && units < hold.units => {
+                self.next = self.next.before(self.gap_after(hold.units - units));
+                hold.units = units;
+            }
             _ => {}
         }
     }
@@ -68,8 +92,7 @@ impl Limiter for Spacing {
     }
 
     fn is_idle(&mut self, now: Time) -> bool {
-        let rested = self.last.is_none_or(|last| last.after(self.gap) <= now);
-        self.leaving == 0 && rested
+        self.leaving == 0 && self.next <= now
     }
 }
 
@@ -90,6 +113,11 @@ pub(crate) const SPREAD: Spec = Spec {
     shared: Some(|terms| SharedTerms::gap(spread(terms))),
     ..SPACING
 };
+
+/// `shape = "spread"` beside a limit of other units. Each run has its own: an account can count
+/// one unit for a gap, and no more.
+pub(crate) const SPREAD_OF_UNITS: Spec =
+    Spec { build: |terms| Box::new(Spacing::by_units(spread(terms))), shared: None, ..SPREAD };
 
 fn spread(terms: &Terms) -> Duration {
     spread_gap(terms.units, terms.units, terms.period)
@@ -114,5 +142,15 @@ mod tests {
         let mut second = spacing.take(at(55), 1);
         spacing.on(at(60), &mut second, Event::Returned);
         assert_eq!(spacing.earliest(at(60), 1), Availability::Now);
+    }
+
+    #[test]
+    fn the_gap_is_that_of_the_units_before() {
+        let mut spacing = Spacing::by_units(Duration::from_millis(50));
+        let mut first = spacing.take(at(0), 3);
+        spacing.on(at(5), &mut first, Event::Sent);
+        assert_eq!(spacing.earliest(at(6), 9), Availability::At(at(155)));
+        spacing.on(at(20), &mut first, Event::Settled(1));
+        assert_eq!(spacing.earliest(at(20), 9), Availability::At(at(55)));
     }
 }
