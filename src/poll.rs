@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::extract::{self, AnswerContext, Document, Extractor, JqInput, Program, jq_text};
+use crate::limit::duration;
 use crate::record::{Failure, FailureKind, excerpt};
 use crate::render::{self, CostExpressions, RenderContext, Renderer, RowBinding, TextTemplate};
 use crate::row::Row;
@@ -259,7 +260,7 @@ impl Poll {
     /// The polls in words, for people who are about to begin.
     #[must_use]
     pub fn describe(&self) -> String {
-        let time = humantime::format_duration;
+        let time = duration::exact;
         let address = match &self.url_text {
             Some(url) => url.clone(),
             None => "the address that each answer names".to_owned(),

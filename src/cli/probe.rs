@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Error;
+use crate::limit::duration;
 use crate::plan::{Job, Layers};
 use crate::probe::{Bounds, Observation, ProbeAnswer, ProbeEvent, probe};
 use crate::shutdown::{Shutdown, ShutdownReason};
@@ -81,7 +82,7 @@ pub fn main(arguments: &ProbeArgs) -> Result<Exit, Error> {
         "throng: probing with real requests, {together}: at most {} requests, {} refusals, {}",
         bounds.max_requests,
         bounds.refusals,
-        humantime::format_duration(bounds.max_time)
+        duration::exact(bounds.max_time)
     ));
     let bounds = Bounds {
         refusals: bounds.refusals,
@@ -115,7 +116,7 @@ fn say_event(event: ProbeEvent<'_>) {
 }
 
 fn refused(seen: &Observation) {
-    let wait = seen.wait.map(humantime::format_duration);
+    let wait = seen.wait.map(duration::rounded);
     let pause = wait.map_or_else(
         || "nothing says for how long".to_owned(),
         |wait| format!("for {wait}, it says"),
@@ -129,10 +130,8 @@ fn show(answer: &ProbeAnswer) {
     }
     for signal in &answer.signals {
         let limit = signal.info.limit.map(|limit| format!(" of {limit}"));
-        let reset = signal
-            .info
-            .reset
-            .map(|reset| format!(" for {} more", humantime::format_duration(reset)));
+        let reset =
+            signal.info.reset.map(|reset| format!(" for {} more", duration::rounded(reset)));
         say::result(&format!(
             "its headers say: {} {} left{}{}",
             signal.info.remaining.map_or("?".to_owned(), |left| left.to_string()),
@@ -149,8 +148,7 @@ fn show(answer: &ProbeAnswer) {
     if let Some(rate) = answer.found.rate() {
         say::result(&rate);
         // A run elsewhere that begins at once would be refused, and believe in a smaller limit.
-        let period = answer.found.period.map(humantime::format_duration);
-        let wait = period.map_or_else(|| "a while".to_owned(), |period| period.to_string());
+        let wait = answer.found.period.map_or_else(|| "a while".to_owned(), duration::exact);
         say::note(&format!(
             "throng: what was sent to find this out still counts, which runs on this machine know; elsewhere, wait {wait} before a run"
         ));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::limit::duration;
 use crate::render::percent_encode;
 
 /// The parts of a job that a command stands for.
@@ -93,7 +94,7 @@ impl JobDraft {
             let seconds = value.parse().ok();
             seconds
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-                .map(|duration| humantime::format_duration(duration).to_string())
+                .map(duration::exact)
                 .ok_or_else(|| format!("--{name} {value} is not a number of seconds"))
         };
         let number =

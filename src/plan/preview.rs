@@ -10,7 +10,7 @@ use super::workload::{CostRange, TotalUse};
 use super::{Plan, SaveMode};
 use crate::auth::{Login, Signer};
 use crate::error::Error;
-use crate::limit::{Estimate, Guard, Policy, QuotaBalance, Time, Workload};
+use crate::limit::{Estimate, Guard, Policy, QuotaBalance, Time, Workload, duration};
 use crate::poll::Poll;
 use crate::quota_store::{self, SharedLimit};
 use crate::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
@@ -238,11 +238,12 @@ impl Plan {
         let Some(work) = &self.work else {
             return "depends on the number of rows".into();
         };
-        let least = |latency| forecast.bound(latency).map(|bound| seconds(bound.time));
-        let each = humantime::format_duration(forecast.latency);
+        let least = |latency| forecast.bound(latency).map(|bound| duration::measured(bound.time));
+        let each = duration::exact(forecast.latency);
         match (least(Duration::ZERO), least(forecast.latency)) {
             (Some(least), Some(later)) => {
                 let rows = self.rows_left(work.rows);
+                let later = if later == least { "also".to_owned() } else { later };
                 format!("at least {least} for {rows}; {later} if each answer takes {each}")
             }
             _ if self.first().policy.is_unlimited() => "no limit, no bound".into(),
@@ -274,10 +275,10 @@ impl Plan {
         };
         format!(
             "strict {}, acked {}, sent {} if each answer takes {}; {advice}",
-            seconds(strict.time),
-            seconds(acked),
-            seconds(sent.time),
-            humantime::format_duration(latency),
+            duration::measured(strict.time),
+            duration::measured(acked),
+            duration::measured(sent.time),
+            duration::exact(latency),
         )
     }
 
@@ -289,7 +290,7 @@ impl Plan {
     fn workers(&self, latency: Duration) -> String {
         let enough = self.longest_latency().map_or_else(String::new, |longest| {
             let more = if longest < latency { "; for slower ones raise --concurrency" } else { "" };
-            let longest = seconds(longest);
+            let longest = duration::measured(longest);
             format!(": enough for the limit where answers take up to {longest}{more}")
         });
         format!(
@@ -422,8 +423,4 @@ fn cut(line: &str) -> String {
         None => line.to_owned(),
         Some((end, _)) => format!("{}… ({} bytes more)", &line[..end], line.len() - end),
     }
-}
-
-fn seconds(time: Duration) -> String {
-    humantime::format_duration(Duration::from_millis(time.as_millis() as u64)).to_string()
 }

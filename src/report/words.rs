@@ -1,5 +1,9 @@
 //! Numbers for people, with the digits that are worth reading.
 
+use std::time::Duration;
+
+use crate::limit::duration;
+
 /// `1 row`, `2 rows`, `12,000 rows`.
 pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     let noun = if count == 1 { one } else { many };
@@ -11,9 +15,9 @@ pub(super) fn count(count: u64) -> String {
     grouped(&count.to_string())
 }
 
-/// `0.215 s`, `2.15 s`, `118.2 s`.
+/// `0.215 s`, `118.2 s`, `5 h 13 m`.
 pub(super) fn seconds(seconds: f64) -> String {
-    format!("{} s", measured(seconds))
+    duration::measured(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 /// `0.215 per second`, `4.23 per second`, `1,200.5 per second`.
@@ -112,7 +116,7 @@ mod tests {
         assert_eq!(seconds(118.234), "118.2 s");
         assert_eq!(seconds(2.151), "2.15 s");
         assert_eq!((seconds(5.0), seconds(0.25)), ("5 s".into(), "0.25 s".into()));
-        assert_eq!(seconds(86_400.0), "86,400 s");
+        assert_eq!(seconds(90_000.0), "1 d 1 h");
         assert_eq!(per_second(4.228_9), "4.23 per second");
         assert_eq!(milliseconds(118.234), "118 ms");
         assert_eq!(milliseconds(1.234), "1.23 ms");

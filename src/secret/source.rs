@@ -10,6 +10,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use crate::limit::duration;
+
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Maximum length of a secret in bytes.
@@ -121,7 +123,7 @@ impl ReadBounds<'_> {
         if self.since.elapsed() >= self.limit {
             Err(format!(
                 "did not end within {}, which is all the time that it has",
-                humantime::format_duration(self.limit)
+                duration::exact(self.limit)
             ))
         } else {
             Ok(())

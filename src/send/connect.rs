@@ -34,6 +34,7 @@ use super::{
     AddressPolicy, Delivery, Http, Network, SendError, Settings, Tls, causes, faults, tls,
 };
 use crate::error::Error;
+use crate::limit::duration;
 use crate::record::FailureKind;
 
 /// Opens connections in memory, in the network's place.
@@ -511,7 +512,7 @@ fn not_welcome(origin: &Origin, error: SendError) -> SendError {
 }
 
 fn too_slow(origin: &Origin, missing: &str, limit: Duration) -> SendError {
-    let limit = humantime::format_duration(limit);
+    let limit = duration::exact(limit);
     let detail = format!(
         "{}:{}: {missing} within {limit} (send.connect-timeout or --connect-timeout)",
         origin.host, origin.port

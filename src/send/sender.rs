@@ -18,6 +18,7 @@ use super::pool::{ConnectionLimit, ConnectionSlot, Connections, Lease};
 use super::request::RequestHead;
 use super::route::Origin;
 use super::{Answer, Delivery, SendError, body};
+use crate::limit::duration;
 use crate::record::FailureKind;
 
 /// Sends requests over a worker's own connections.
@@ -252,7 +253,7 @@ impl Sender {
     }
 
     fn too_slow(&self, what: &str) -> SendError {
-        let limit = humantime::format_duration(self.transport.settings.timeout);
+        let limit = duration::exact(self.transport.settings.timeout);
         SendError {
             kind: FailureKind::Timeout,
             detail: format!("{what} within {limit} (send.timeout or --timeout)"),
@@ -263,7 +264,7 @@ impl Sender {
 
 /// A body of which no more came for this time.
 fn idle_too_long(idle: Duration) -> SendError {
-    let idle = humantime::format_duration(idle);
+    let idle = duration::exact(idle);
     SendError {
         kind: FailureKind::Timeout,
         detail: format!(

@@ -8,6 +8,7 @@ use super::{RowEnd, TriedAnswer, TriedRow, TriedStep};
 use crate::auth::Login;
 use crate::extract::{self, ExtractedValue, outline};
 use crate::judge::signals::LimitSignal;
+use crate::limit::duration;
 use crate::plan::{HIDDEN, Stage, shown_request};
 use crate::record::Failure;
 use crate::render::may_be_key;
@@ -268,7 +269,7 @@ impl Page<'_> {
     fn limits(&mut self, tried: &TriedAnswer) {
         self.title("limits that the server names");
         for policy in &tried.policies {
-            let period = humantime::format_duration(policy.period);
+            let period = duration::exact(policy.period);
             self.line(&format!("{} requests in {period}", policy.units));
         }
         tried.signals.signals.iter().for_each(|signal| self.line(&signal_line(signal)));
@@ -297,13 +298,13 @@ impl Page<'_> {
             RowEnd::Failed(failure) => format!("the row fails, {}", failed(failure)),
             RowEnd::Again(failure, pause) => format!(
                 "a run sends the request again within {}, {}",
-                humantime::format_duration(*pause),
+                duration::rounded(*pause),
                 failed(failure)
             ),
             RowEnd::Refused(None) => "the server refuses, and does not say for how long: a run waits and sends the request again".to_owned(),
             RowEnd::Refused(Some(pause)) => format!(
                 "the server refuses: a run waits for {} and sends the request again",
-                humantime::format_duration(*pause)
+                duration::rounded(*pause)
             ),
             RowEnd::Running => "the job of the row is not done: a run polls it again".to_owned(),
             RowEnd::Stops(failure) => format!("a run stops here, {}", failed(failure)),

@@ -104,7 +104,7 @@ fn the_exit_code_is_the_row_s() {
         (404, "500=fail", 1, "the row fails, status 404"),
         (404, "404=missing", 0, "the row is done without values, missing: status 404"),
         (404, "404=stop", 3, "a run stops here, status 404"),
-        (500, "404=fail", 1, "a run sends the request again within 500ms"),
+        (500, "404=fail", 1, "a run sends the request again within 500 ms"),
         (429, "404=fail", 1, "the server refuses, and does not say for how long"),
         (200, "404=fail", 0, "the row is ok"),
     ] {

@@ -50,7 +50,7 @@ fn every_step_of_a_chain_is_simulated() {
     );
     let longer = chain("--answer-pages 5 --answer-items 24 --latency 0");
     // All but the first page's items wait for no limit: 125 in three windows of 50.
-    assert_says(&longer, &["125 requests for 120 records", " 2.0 s 0 50 of 50 120 0"]);
+    assert_says(&longer, &["125 requests for 120 records", " 2 s 0 50 of 50 120 0"]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_step_with_limits_of_its_own_has_a_server_of_its_own() {
         &simulate(steps, "--latency 0"),
         &[
             "a server with 5/1h, and for later steps one with 4/1s,",
-            "2.0 s 0 1 of 5, 4 of 4 10 0",
+            "2 s 0 1 of 5, 4 of 4 10 0",
             "11 requests for 10 records",
         ],
     );

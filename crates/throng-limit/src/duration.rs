@@ -63,6 +63,34 @@ pub fn rounded(duration: Duration) -> String {
     }
 }
 
+/// A time that was measured or computed: below ten minutes in seconds with the digits that
+/// matter, from there on in its two largest units.
+///
+/// ```
+/// use std::time::Duration;
+/// use throng_limit::duration;
+///
+/// assert_eq!(duration::measured(Duration::from_millis(117_730)), "117.7 s");
+/// assert_eq!(duration::measured(Duration::from_millis(18_779_500)), "5 h 13 m");
+/// ```
+#[must_use]
+pub fn measured(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds >= LONG {
+        return rounded(duration);
+    }
+    let places = match seconds {
+        ..1.0 => 3,
+        1.0..100.0 => 2,
+        _ => 1,
+    };
+    let text = format!("{seconds:.places$}");
+    format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Seconds from which on a measured time is given in larger units.
+const LONG: f64 = 600.0;
+
 /// The counts of each unit that occurs.
 fn parts(nanos: u128) -> Vec<(u128, &'static str)> {
     let mut left = nanos;
@@ -85,6 +113,24 @@ mod tests {
         for text in ["1d", "400d", "1h30m", "5s", "1ms", "2s536ms", "1us1ns", "0s"] {
             let duration = humantime::parse_duration(text).unwrap();
             assert_eq!(exact(duration), text);
+        }
+    }
+
+    #[test]
+    fn a_measured_time_has_the_digits_that_matter() {
+        for (millis, expected) in [
+            (0, "0 s"),
+            (250, "0.25 s"),
+            (2_151, "2.15 s"),
+            (5_000, "5 s"),
+            (60_000, "60 s"),
+            (118_234, "118.2 s"),
+            (599_960, "600 s"),
+            (600_000, "10 m"),
+            (18_779_500, "5 h 13 m"),
+            (347_589_500, "4 d 1 h"),
+        ] {
+            assert_eq!(measured(Duration::from_millis(millis)), expected);
         }
     }
 

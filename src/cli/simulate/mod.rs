@@ -1,12 +1,11 @@
 //! `throng simulate`: runs the job in virtual time against a model of the server.
 
-use crate::limit::{self, Guard};
+use crate::limit::{self, Guard, duration};
 use crate::plan::Job;
 use crate::simulate::with_token_buckets;
 use crate::{Error, Plan};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use humantime::format_duration;
 use throng_mock::{Latency, LimitKind, ServerLimit, Settings, WindowCount};
 
 use super::exit::Exit;
@@ -183,8 +182,8 @@ fn row(name: &str, model: &ModelRun, limits: &[&ServerLimit]) -> [String; 8] {
     let windows: Vec<String> = windows.map(|(it, limit)| fullest(it, limit)).collect();
     [
         name.to_owned(),
-        format!("{took:.1} s"),
-        bound.map_or_else(String::new, |bound| format!("{bound:.1} s")),
+        duration::measured(run.took),
+        run.bound.as_ref().map_or_else(String::new, |bound| duration::measured(bound.time)),
         share.map_or_else(String::new, |share| format!("{:.1} %", share * 100.0)),
         refused.to_string(),
         windows.join(", "),
@@ -198,7 +197,7 @@ fn fullest(window: &WindowCount, limit: &ServerLimit) -> String {
     if [LimitKind::SLIDING, LimitKind::IN_FLIGHT].contains(&limit.kind) {
         format!("{} of {}", window.most, window.units)
     } else {
-        format!("{} in {}", window.most, format_duration(limit.period))
+        format!("{} in {}", window.most, duration::exact(limit.period))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::engine::ending;
 use crate::engine::outages::Pass;
 use crate::extract::{AnswerContext, text};
 use crate::judge::Decision;
-use crate::limit::{AcquireError, Cost, Permit};
+use crate::limit::{AcquireError, Cost, Permit, duration};
 use crate::metrics::{Counters, WaitReason, WaitingRow};
 use crate::plan::Stage;
 use crate::record::{Arrived, Failure, FailureKind, POOL_KEY, excerpt, is_of_request};
@@ -375,8 +375,8 @@ impl RequestExecutor {
             kind: FailureKind::OutcomeUnknown,
             detail: format!(
                 "it was sent {} ago and may have been done, and the server knows its Idempotency-Key for {} (retry.idempotency-ttl): it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
-                humantime::format_duration(Duration::from_secs(age.as_secs())),
-                humantime::format_duration(ttl),
+                duration::rounded(Duration::from_secs(age.as_secs())),
+                duration::exact(ttl),
             ),
             delivery: Delivery::Final,
         })

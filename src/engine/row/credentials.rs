@@ -14,7 +14,7 @@ use super::attempt::{
 use super::login::LoginCause;
 use crate::auth::{RefreshLock, Tokens};
 use crate::judge::Tries;
-use crate::limit::Cost;
+use crate::limit::{Cost, duration};
 use crate::metrics::WaitReason;
 use crate::record::FailureKind;
 use crate::row::Row;
@@ -101,7 +101,7 @@ impl RequestExecutor {
                 let why = format!(
                     "another run has kept {} (auth.refresh-token or --auth) locked for {}: wait for its end, or stop it",
                     tokens.refresh_path().unwrap_or_default(),
-                    humantime::format_duration(LOCK_TIMEOUT)
+                    duration::exact(LOCK_TIMEOUT)
                 );
                 return Err(self.token_error(tokens, &why));
             }

@@ -17,6 +17,7 @@ use crate::engine::channels::Inbox;
 use crate::engine::poll_queue::NextTask;
 use crate::extract::{AnswerContext, Document};
 use crate::judge::{Tries, retry_after};
+use crate::limit::duration;
 use crate::metrics::WaitReason;
 use crate::pages::PageAddress;
 use crate::plan::Stage;
@@ -455,7 +456,7 @@ pub fn job_failed(why: Option<String>, answer: &Answer) -> Failure {
 }
 
 fn timed_out(poll: &Poll, answer: &Answer) -> Failure {
-    let after = humantime::format_duration(poll.timeout);
+    let after = duration::exact(poll.timeout);
     let said = answer.failure().detail;
     Failure::new(
         FailureKind::PollTimeout,

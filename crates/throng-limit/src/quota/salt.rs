@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::duration;
 use crate::quota::directory::has_limits;
 use crate::quota::file;
 
@@ -92,7 +93,7 @@ fn lock_with_timeout(path: &Path, timeout: Duration) -> io::Result<File> {
             let why = format!(
                 "another process has kept {} locked for {}",
                 path.display(),
-                humantime::format_duration(timeout)
+                duration::exact(timeout)
             );
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
