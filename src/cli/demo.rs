@@ -1,5 +1,7 @@
 //! `throng demo`: the mock and the shipped job in one process.
 
+use std::path::Path;
+
 use crate::plan::{Job, Layers};
 use crate::source;
 use crate::{Error, Plan};
@@ -29,7 +31,12 @@ pub fn main(arguments: &DemoArgs) -> Result<Exit, Error> {
     let rate = if arguments.full { "22/5s" } else { "110/5s" };
     let mock = Mock::start(server(rate, arguments.full)?, "127.0.0.1:0")
         .map_err(|error| Error::stopped(format!("the mock server can't start: {error}")))?;
-    let plan = Plan::new(&job(&mock.url(), rate)?, &environment)?;
+    // Each user has a folder of their own, and what an earlier demo left is not replaced.
+    let folder = tempfile::Builder::new().prefix("throng-demo-").tempdir();
+    let folder = folder
+        .map_err(|error| Error::stopped(format!("the demo has no folder to write to: {error}")))?;
+    let results = folder.keep().join("quotes.jsonl");
+    let plan = Plan::new(&job(&mock.url(), rate, &results)?, &environment)?;
     say::note(&format!(
         "A mock quote API at {} allows {rate} and refuses more; throng requests {ROWS} quotes from it.\n",
         mock.url()
@@ -43,6 +50,13 @@ pub fn main(arguments: &DemoArgs) -> Result<Exit, Error> {
         report.sent.refused,
         ours.unwrap_or_default(),
     ));
+    if report.rows.failed > 0 {
+        say::note(&format!(
+            "The {} failed rows are planted: the mock leaves the price out of 1 % of its answers, to show how failures are reported.",
+            report.rows.failed
+        ));
+    }
+    say::note(&format!("More of it: throng report {} --failed", results.display()));
     Ok(match exit {
         // Some rows fail on purpose.
         Exit::SomeFailed => Exit::Ok,
@@ -65,14 +79,13 @@ fn server(rate: &str, full: bool) -> Result<Settings, Error> {
 }
 
 /// The shipped job with this server and the first of the shipped tickers.
-fn job(server: &str, rate: &str) -> Result<Job, Error> {
+fn job(server: &str, rate: &str, results: &Path) -> Result<Job, Error> {
     let rows: Vec<Value> =
         TICKERS.lines().skip(1).take(ROWS).map(|symbol| json!({ "symbol": symbol })).collect();
-    let output = std::env::temp_dir().join("throng-demo.jsonl");
     let job = Layers::parse("examples/quotes.toml", JOB)?.overlay(json!({
         "request": { "url": format!("{server}/v6/finance/quote/") },
         "limit": { "rate": [rate] },
-        "output": { "file": output, "existing": "overwrite" },
+        "output": { "file": results },
     }));
     let input = source::Settings { list: Some(rows), ..Default::default() };
     Ok(Job { input, ..job.job()? })

@@ -5,7 +5,7 @@ use crate::plan::{Job, Layers, Plan};
 use clap::Args;
 use serde_json::json;
 
-use super::flags;
+use super::{flags, unknown};
 
 /// A job: a file, flags, or both.
 #[derive(Args)]
@@ -59,7 +59,10 @@ impl JobArgs {
     /// The job, not checked yet.
     pub fn job(&self) -> Result<Job, Error> {
         let file = match self.job.as_ref().or(self.config_json_file.as_ref()) {
-            Some(path) => Layers::read(path)?,
+            Some(path) => match unknown::argument(path) {
+                Some(what) => return Err(Error::plan(what)),
+                None => Layers::read(path)?,
+            },
             None => Layers::default(),
         };
         let flags = json!({

@@ -10,6 +10,7 @@ use super::{say, signals};
 
 #[derive(Args)]
 #[group(skip)]
+#[command(after_help = after_help())]
 pub struct MockArgs {
     /// The address to listen on
     #[arg(long, default_value = "127.0.0.1:8099")]
@@ -27,6 +28,10 @@ pub struct MockArgs {
     /// The x-api-key that requests must have
     #[arg(long)]
     api_key: Option<String>,
+}
+
+fn after_help() -> String {
+    format!("Routes, which / lists as well:\n\n{}", throng_mock::routes().trim_end())
 }
 
 /// The limits of the mock.
@@ -51,8 +56,7 @@ pub fn main(arguments: &MockArgs) -> Result<Exit, Error> {
         Error::plan(format!("the mock can't listen on {} (--addr): {error}", arguments.addr))
     })?;
     say::result(&format!(
-        "a quote API is at {}/v6/finance/quote/?symbols=AAPL, its judge at {}/judge; Ctrl-C ends it",
-        mock.url(),
+        "a quote API is at {0}/v6/finance/quote/?symbols=AAPL, its judge at {0}/judge, its other routes at {0}/; Ctrl-C ends it",
         mock.url()
     ));
     signals::wait()?;

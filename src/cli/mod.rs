@@ -1,19 +1,24 @@
 //! The command line: flags, progress, messages and exit codes.
 
+use std::ffi::OsString;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use crate::Error;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+mod completions;
 mod convert;
 #[cfg(feature = "simulate")]
 mod demo;
 mod exit;
 mod extract;
 mod flags;
+mod help;
 mod init;
 mod job;
+mod man;
 #[cfg(feature = "simulate")]
 mod mock;
 mod plan;
@@ -29,6 +34,7 @@ mod signals;
 #[cfg_attr(not(feature = "simulate"), path = "simulate/disabled.rs")]
 pub(crate) mod simulate;
 mod try_row;
+mod unknown;
 mod verify;
 
 use exit::Exit;
@@ -50,6 +56,7 @@ Examples:
   throng try quotes.toml                       send its first row, show everything
   throng run quotes.toml                       do it
   throng run --url 'https://api.example/v1/items/{{ id }}' -i ids.csv -r 300/1m -o items.jsonl
+  throng run --help limits                     the flags of one topic; --help all: every flag
 
 Exit codes:
   0  every row ok          1  finished, some rows failed
@@ -58,6 +65,7 @@ Exit codes:
 #[derive(Subcommand)]
 enum Command {
     /// Run the job: one request and one record for each row
+    #[command(after_help = run::EXAMPLES)]
     Run(run::RunArgs),
     /// Check the job, show its first requests and its shortest time; send nothing
     Plan(plan::PlanArgs),
@@ -83,6 +91,10 @@ enum Command {
     Mock(mock::MockArgs),
     /// Request 500 quotes from a mock API, and compare its count with ours
     Demo(demo::DemoArgs),
+    /// Write the completions of a shell to standard output
+    Completions(completions::CompletionsArgs),
+    /// Write the manual as a page of man
+    Man(man::ManArgs),
 }
 
 /// The `throng` command: reads the arguments of the process and carries them out.
@@ -97,8 +109,11 @@ fn carry_out() -> Exit {
         say::error(&error);
         return Exit::of(&error);
     }
-    let arguments = flags::joined(std::env::args_os());
-    let done = match Arguments::parse_from(arguments).command {
+    let command = match parsed(flags::joined(help_last(std::env::args_os()))) {
+        Ok(command) => command,
+        Err(exit) => return exit,
+    };
+    let done = match command {
         Command::Run(arguments) => run::main(arguments),
         Command::Plan(arguments) => plan::main(&arguments),
         Command::Try(arguments) => try_row::main(&arguments),
@@ -112,6 +127,8 @@ fn carry_out() -> Exit {
         Command::Profiles(arguments) => profiles::main(&arguments),
         Command::Mock(arguments) => mock::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),
+        Command::Completions(arguments) => completions::main(&arguments),
+        Command::Man(arguments) => man::main(&arguments),
     };
     done.unwrap_or_else(|error: Error| {
         say::error(&error);
@@ -119,14 +136,90 @@ fn carry_out() -> Exit {
     })
 }
 
+/// The command line, as it is read and as help, completions and the manual show it.
+fn command() -> clap::Command {
+    let root = Arguments::command().disable_help_subcommand(true);
+    root.mut_subcommands(|command| {
+        let makes_none = WITHOUT_A_RUN.contains(&command.get_name());
+        if makes_none { command.mut_args(without_effect) } else { command }
+    })
+}
+
+/// The commands that take the flags of `run` and make no run.
+const WITHOUT_A_RUN: [&str; 3] = ["plan", "simulate", "try"];
+
+/// A flag that shows a run is accepted by a command that makes none, and is not in its help.
+fn without_effect(arg: clap::Arg) -> clap::Arg {
+    let shows = arg.get_help_heading() == Some(flags::SHOW);
+    let has_effect = ["quiet", "verbose"].map(Some).contains(&arg.get_long());
+    if shows && !has_effect { arg.hide(true) } else { arg }
+}
+
+/// `throng help run limits` as `throng run --help limits`.
+fn help_last(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    if arguments.get(1).is_some_and(|word| word == "help") {
+        arguments.remove(1);
+        let is_command = |word: &OsString| {
+            word.to_str().is_some_and(|word| command().find_subcommand(word).is_some())
+        };
+        let place = if arguments.get(1).is_some_and(is_command) { 2 } else { 1 };
+        arguments.insert(place, "--help".into());
+    }
+    arguments.into_iter()
+}
+
+/// The command of these arguments. Help and errors are shown here, and end the process.
+fn parsed(arguments: Vec<OsString>) -> Result<Command, Exit> {
+    let mut root = command();
+    let words = arguments.iter().skip(1).map(|it| it.to_string_lossy().into_owned());
+    let words: Vec<String> = words.collect();
+    let parsed = root.try_get_matches_from_mut(arguments);
+    let error = match parsed.and_then(|matches| Arguments::from_arg_matches(&matches)) {
+        Ok(arguments) => return Ok(arguments.command),
+        Err(error) => error,
+    };
+    if error.kind() == ErrorKind::DisplayHelp {
+        return Err(match help::page(command(), &words) {
+            Ok(page) => {
+                help::show(&page);
+                Exit::Ok
+            }
+            Err(error) => {
+                say::error(&error);
+                Exit::of(&error)
+            }
+        });
+    }
+    match unknown::answer(&error, &root, &words) {
+        Some(answer) => say::error(&answer),
+        // A closed stderr leaves no way to report it.
+        None => drop(error.print()),
+    }
+    Err(if error.use_stderr() { Exit::Plan } else { Exit::Ok })
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn no_two_flags_are_alike() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn each_flag_of_a_run_is_one_of_the_commands_without_a_run() {
+        let root = command();
+        let run = root.find_subcommand("run").unwrap();
+        for name in WITHOUT_A_RUN {
+            let other = root.find_subcommand(name).unwrap();
+            for arg in run.get_arguments() {
+                assert!(
+                    other.get_arguments().any(|it| it.get_id() == arg.get_id()),
+                    "{name}: {arg}"
+                );
+            }
+        }
     }
 }

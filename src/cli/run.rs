@@ -17,15 +17,25 @@ use super::{job, say, signals};
 
 #[derive(Args)]
 #[group(skip)]
-#[command(after_help = EXAMPLES)]
 pub struct RunArgs {
     #[command(flatten)]
-    job: job::JobArgs,
+    pub job: job::JobArgs,
     #[command(flatten)]
-    show: DisplayFlags,
+    pub show: DisplayFlags,
 }
 
-const EXAMPLES: &str = "\
+/// The help below the flags of `run`.
+pub const EXAMPLES: &str = "\
+Examples:
+  throng run quotes.toml                                  a job file
+  throng run quotes.toml --take 10 -o - --progress none   ten of its rows, to the terminal
+  throng run -u 'https://api.example/v1/items/{{ id }}' -H 'authorization: Bearer {{ env.TOKEN }}' \\
+      -i ids.csv -r 300/1m -e price=.item.price -s 'mean(price)' -o prices.csv
+  throng run -u https://api.example/v1/items --next link --each '.items[]' -e id=.id -o all.parquet
+  throng run --curl \"curl 'https://api.example/v1/items/{{ id }}' -A me\" -i ids.csv";
+
+/// The help below the flags of the limit.
+pub const LIMITS: &str = "\
 Examples of limits (all that are given hold at once):
   -r 22/5s -r 1000/1h                                  in any 5 seconds, in any hour
   -r bucket:10/1s --burst 40                           a bucket of 40 that fills by 10 a second

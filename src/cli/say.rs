@@ -31,3 +31,9 @@ pub fn result(text: &str) {
         writeln!(stdout, "{text}")
     };
 }
+
+/// Writes a text with colours, which has nothing of a server's, to stdout.
+pub fn page(text: &str) {
+    // A reader that closes the pipe has read enough.
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::exit::Exit;
-use super::flags::DisplayFlags;
+use super::run::RunArgs;
 use super::{job, say, signals};
 
 const EXAMPLES: &str = "\
@@ -33,16 +33,14 @@ const MAX_FILE: ByteSize = ByteSize::mib(256);
 #[command(after_help = EXAMPLES)]
 pub struct TryArgs {
     #[command(flatten)]
-    job: job::JobArgs,
+    run: RunArgs,
     /// The row to try, counted from 0 like _row
     #[arg(long, value_name = "N", default_value_t = 0)]
     row: u64,
-    #[command(flatten)]
-    show: DisplayFlags,
 }
 
 pub fn main(arguments: &TryArgs) -> Result<Exit, Error> {
-    let mut job = arguments.job.job()?;
+    let mut job = arguments.run.job.job()?;
     // Nothing is written, so results of earlier runs don't matter.
     job.output = sink::Settings { keep_body: job.output.keep_body, ..Default::default() };
     if job.save.is_some() {
@@ -59,8 +57,8 @@ pub fn main(arguments: &TryArgs) -> Result<Exit, Error> {
             _ => Exit::Stopped,
         });
     };
-    if !arguments.show.quiet {
-        say::result(tried.text(arguments.show.verbose).trim_end());
+    if !arguments.run.show.quiet {
+        say::result(tried.text(arguments.run.show.verbose).trim_end());
     }
     Ok(match tried.steps.last().map(|step| &step.end) {
         Some(RowEnd::Ok(_) | RowEnd::Nothing(_)) => Exit::Ok,

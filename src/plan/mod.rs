@@ -48,6 +48,8 @@ mod workload;
 
 pub use checks::check_apart;
 pub use deadline::Deadline;
+#[cfg(feature = "cli")]
+pub(crate) use diagnostics::closest;
 pub use job::{Job, StageConfig};
 pub use layers::Layers;
 #[cfg(feature = "cli")]

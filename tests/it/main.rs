@@ -43,6 +43,7 @@ mod gateways;
 mod grants;
 mod handshakes;
 mod heads;
+mod help;
 mod hostile;
 mod hosts;
 mod html_answers;

@@ -140,7 +140,7 @@ fn it_counts_in_words() {
     let one = place.file("one.csv", &symbols(1));
     let ask = || throng("plan").arg("--url", &url).arg("--input", &one);
     says(ask(), "one.csv: 1 row with symbol\n");
-    says(ask().flags("--rate 1/1s"), "at least 0s for 1 row; ");
+    says(ask().flags("--rate 1/1s"), "at least 0 s for 1 row; ");
     let once = throng("plan").arg("--url", &format!("{}/list/9", mock.url()));
     says(once, "input     none: the request is the same for all, and sent once\n");
 }
@@ -229,9 +229,9 @@ fn least_time(job: &str, flags: &str) -> String {
 fn what_is_written_goes_before_the_profile_also_where_it_is_the_default() {
     for (job, flags, time) in [
         ("api = \"edgar\"", "", "at least 12.5 s"),
-        ("api = \"edgar\"", "--shape auto", "at least 10s"),
-        ("api = \"edgar\"\nlimit.shape = \"auto\"", "", "at least 10s"),
-        ("limit.shape = \"auto\"", "--api edgar", "at least 10s"),
+        ("api = \"edgar\"", "--shape auto", "at least 10 s"),
+        ("api = \"edgar\"\nlimit.shape = \"auto\"", "", "at least 10 s"),
+        ("limit.shape = \"auto\"", "--api edgar", "at least 10 s"),
         ("limit.shape = \"auto\"", "--api edgar --shape spread", "at least 12.5 s"),
     ] {
         let said = least_time(job, flags);

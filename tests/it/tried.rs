@@ -114,7 +114,7 @@ fn the_exit_code_is_the_row_s() {
         assert_eq!(mock.judgement().requests, 1, "{status} {rule}");
     }
     let ended = path(&mock, "/status/429?retry_after=7", "").with_code(1);
-    shows(&ended, &["the server refuses: a run waits for 7s and sends the request again"]);
+    shows(&ended, &["the server refuses: a run waits for 7 s and sends the request again"]);
     let nowhere = throng("try").arg("--url", "http://127.0.0.1:1/").exits(1);
     shows(&nowhere, &["  GET http://127.0.0.1:1/\n", "the row fails, connect: "]);
     path(&mock, "/echo/1", "--row 3").with_code(2).says("has 3 rows, which are counted from 0");

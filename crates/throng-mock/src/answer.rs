@@ -53,6 +53,12 @@ impl MockAnswer {
         }
     }
 
+    /// Status 200 and a text for people.
+    pub(crate) fn text(text: String) -> MockAnswer {
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        MockAnswer::json(StatusCode::OK, text).with(CONTENT_TYPE, plain)
+    }
+
     /// Status 200 and an empty object.
     pub(crate) fn empty() -> MockAnswer {
         MockAnswer::json(StatusCode::OK, "{}")

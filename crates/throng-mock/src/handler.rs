@@ -17,6 +17,7 @@ use crate::lists;
 use crate::quotes;
 use crate::reply::{ConnectionDropped, Reply};
 use crate::request::ClientRequest;
+use crate::routes::routes;
 use crate::state::ServerState;
 
 /// Longest wait, 34 years: neither timers nor HTTP dates overflow with it.
@@ -65,9 +66,10 @@ pub(crate) async fn handle(
     }
 }
 
-/// Answers requests to `/judge`, without latency and uncounted.
+/// Answers requests to `/judge`, and to `/` with the routes, without latency and uncounted.
 fn answer_as_judge(state: &ServerState, request: &ClientRequest) -> Option<MockAnswer> {
     match (&request.method, request.path()) {
+        (&Method::GET, "/") if !state.settings.anything => Some(MockAnswer::text(routes())),
         (&Method::GET, "/judge") => Some(MockAnswer::value(&state.recorder.judgement())),
         (&Method::DELETE, "/judge") | (&Method::POST, "/judge/reset") => {
             state.reset();

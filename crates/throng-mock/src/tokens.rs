@@ -28,11 +28,17 @@ pub(crate) fn used(request: &ClientRequest) -> u64 {
 
 /// A completion with its `total_tokens`.
 pub(crate) fn complete(request: &ClientRequest) -> MockAnswer {
-    if request.body.as_deref().is_none_or(|body| serde_json::from_slice::<Value>(body).is_err()) {
+    let body = request.body.as_deref().and_then(|body| serde_json::from_slice(body).ok());
+    let Some(body): Option<Value> = body else {
         return MockAnswer::problem(StatusCode::BAD_REQUEST, "a completion needs a JSON body");
-    }
+    };
+    let last = body["messages"].as_array().and_then(|messages| messages.last());
+    let content = match last.and_then(|last| last["content"].as_str()) {
+        Some(prompt) => format!("You asked: {prompt}"),
+        None => "Yes.".to_owned(),
+    };
     MockAnswer::value(&json!({
-        "choices": [{ "message": { "role": "assistant", "content": "Yes." } }],
+        "choices": [{ "message": { "role": "assistant", "content": content } }],
         "usage": { "total_tokens": used(request) },
     }))
 }

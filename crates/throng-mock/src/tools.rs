@@ -34,7 +34,7 @@ pub(crate) fn answer(request: &ClientRequest, tries: &Mutex<KeyCounts>) -> MockA
         ["close"] => MockAnswer::empty().with(CONNECTION, HeaderValue::from_static("close")),
         ["flaky", n, id] => flaky(request, tries, n, id),
         ["token"] => token(request, tries),
-        _ => MockAnswer::problem(StatusCode::NOT_FOUND, "there is no such route"),
+        _ => MockAnswer::problem(StatusCode::NOT_FOUND, "there is no such route; GET / lists them"),
     }
 }
 

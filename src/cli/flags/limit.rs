@@ -13,7 +13,11 @@ use super::send::duration;
 #[derive(Args)]
 #[command(next_help_heading = "Limit")]
 pub struct LimitFlags {
-    /// At most N in any PERIOD: 22/5s, '90000 tokens/1m', counter:300/1m, bucket:10/1s, gcra:30/1m, 100/1m@clock, 25/1d@America/New_York, 5000/run, or auto:100/1s: learnt from refusals, at most that (repeat: all hold)
+    /// At most N in any PERIOD: 22/5s, 300/1m, '90000 tokens/1m'; auto:100/1s finds an unknown limit (repeat: all hold)
+    ///
+    /// Servers that count in another way: counter:300/1m, bucket:10/1s, gcra:30/1m, 100/1m@clock,
+    /// 25/1d@America/New_York. At most so many in the whole run: 5000/run. Learnt from
+    /// refusals, and never more than that: auto:100/1s.
     #[arg(short, long, value_name = "N/PERIOD")]
     rate: Vec<crate::limit::Limit>,
     /// What the limits are proven against: strict (arrivals at the server), acked (at its network stack) or sent (our clock)

@@ -19,5 +19,5 @@ pub use output::{OutputFlags, joined};
 pub use pages::PageFlags;
 pub use request::{AuthFlags, RequestFlags, curl};
 pub use send::{RetryFlags, WorkerFlags};
-pub use show::{DisplayFlags, Progress};
+pub use show::{DisplayFlags, Progress, SHOW};
 pub use values::{SummaryFlags, ValueFlags};

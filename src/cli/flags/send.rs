@@ -35,7 +35,7 @@ pub struct WorkerFlags {
 
 /// Retries and bounds.
 #[derive(Args)]
-#[command(next_help_heading = "Patience")]
+#[command(next_help_heading = "Retries and timeouts")]
 pub struct RetryFlags {
     /// Retries after transient failures: connections, timeouts, 408, 5xx [default: 4]
     #[arg(long, value_name = "N")]

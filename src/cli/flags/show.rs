@@ -2,9 +2,12 @@
 
 use clap::{Args, ValueEnum};
 
+/// The heading of the flags that show a run.
+pub const SHOW: &str = "Show";
+
 /// Progress and report.
 #[derive(Args, Default)]
-#[command(next_help_heading = "Show")]
+#[command(next_help_heading = SHOW)]
 pub struct DisplayFlags {
     /// The summary as JSON; - is standard output, if no records go there
     #[arg(long, value_name = "FILE")]

@@ -10,8 +10,9 @@ use throng_mock::{Latency, LimitKind, ServerLimit, Settings, WindowCount};
 
 use super::exit::Exit;
 use super::job::environment;
+use super::run::RunArgs;
+use super::say;
 use super::server::Behaviour;
-use super::{job, say};
 use model::{Answers, ModelLimits, ModelRun};
 
 pub(crate) mod model;
@@ -20,7 +21,7 @@ pub(crate) mod model;
 #[group(skip)]
 pub struct SimulateArgs {
     #[command(flatten)]
-    job: job::JobArgs,
+    run: RunArgs,
     #[command(flatten)]
     server: ServerModelFlags,
     /// Compare all guards and a token bucket
@@ -56,7 +57,7 @@ struct ServerModelFlags {
 
 pub fn main(arguments: &SimulateArgs) -> Result<Exit, Error> {
     // Nothing is written, so it doesn't matter what is there.
-    let job = Job { output: Default::default(), ..arguments.job.job()? };
+    let job = Job { output: Default::default(), ..arguments.run.job.job()? };
     let own = plan(&job)?;
     let server = &arguments.server;
     let limits = match &*server.server {
@@ -85,6 +86,12 @@ pub fn main(arguments: &SimulateArgs) -> Result<Exit, Error> {
     for (name, plan) in plans {
         runs.push((name, ModelRun::new(plan, &models, server.settled)?));
     }
+    if let Some(path) = &arguments.arrivals {
+        write_arrivals(path, &runs)?;
+    }
+    if arguments.run.show.quiet {
+        return Ok(Exit::Ok);
+    }
     say::result(&server.describe(&limits));
     let all_limits: Vec<&ServerLimit> = models.iter().flat_map(|it| &it.limits).collect();
     table(&runs, &all_limits).lines().for_each(|line| say::result(line.trim_end()));
@@ -93,7 +100,6 @@ pub fn main(arguments: &SimulateArgs) -> Result<Exit, Error> {
     differences.for_each(|what| say::note(what));
     let assumptions = answers.assumptions(&job, server.settled)?;
     assumptions.iter().for_each(|what| say::note(what));
-    arguments.arrivals.as_deref().map_or(Ok(()), |path| write_arrivals(path, &runs))?;
     Ok(Exit::Ok)
 }
 

@@ -87,8 +87,14 @@ fn parse_period(text: &str) -> Result<Duration, String> {
         text.to_owned()
     };
     if let Some((_, days)) = VARIABLE.iter().find(|(unit, _)| has_unit(&counted, unit)) {
+        let minutes = text.replace('M', "m");
+        let question = if minutes == text {
+            String::new()
+        } else {
+            format!("did you mean minutes, \"{minutes}\"? ")
+        };
         return Err(format!(
-            "\"{text}\" may be months or years, which differ in length: write the longest one in days, {days}, or m for minutes"
+            "{question}\"{text}\" has months or years, which differ in length: write the longest one in days, {days}"
         ));
     }
     humantime::parse_duration(&counted).map_err(|_| format!("\"{text}\" is not a period"))

@@ -1,0 +1,65 @@
+//! `throng man`: the manual as pages of man.
+
+use std::path::Path;
+
+use clap::Args;
+use clap_mangen::Man;
+
+use super::exit::Exit;
+use crate::Error;
+
+#[derive(Args)]
+#[group(skip)]
+#[command(after_help = EXAMPLES)]
+pub struct ManArgs {
+    /// The command whose page is written [default: throng itself]
+    #[arg(value_name = "COMMAND")]
+    command: Option<String>,
+    /// Write the pages of all commands to this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    dir: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  throng man run | man -l -                         read the page of a command
+  throng man --dir ~/.local/share/man/man1          then: man throng-run";
+
+pub fn main(arguments: &ManArgs) -> Result<Exit, Error> {
+    let mut root = super::command();
+    root.build();
+    if let Some(dir) = &arguments.dir {
+        let wrong =
+            |error| Error::plan(format!("the pages can't be written to {dir} (--dir): {error}"));
+        std::fs::create_dir_all(dir).map_err(wrong)?;
+        write(root.clone(), dir).map_err(wrong)?;
+        for command in root.get_subcommands().cloned() {
+            write(command, dir).map_err(wrong)?;
+        }
+        return Ok(Exit::Ok);
+    }
+    let command = match &arguments.command {
+        None => root,
+        Some(name) => root.find_subcommand(name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = root.get_subcommands().map(clap::Command::get_name).collect();
+            Error::plan(format!(
+                "there is no command {name}; the commands are {}",
+                names.join(", ")
+            ))
+        })?,
+    };
+    let page = page(command).map_err(|error| Error::stopped(error.to_string()))?;
+    super::say::result(page.trim_end());
+    Ok(Exit::Ok)
+}
+
+fn write(command: clap::Command, dir: &str) -> std::io::Result<()> {
+    let name = command.get_display_name().unwrap_or("throng").to_owned();
+    std::fs::write(Path::new(dir).join(format!("{name}.1")), page(command)?)
+}
+
+fn page(command: clap::Command) -> std::io::Result<String> {
+    let mut page = Vec::new();
+    Man::new(command).render(&mut page)?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
+}
