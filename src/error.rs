@@ -21,6 +21,9 @@ pub struct Error {
     message: String,
 }
 
+/// An error of a program's own source or sink.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// The consequence of an [`Error`]: the plan is to be mended, or the run to be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

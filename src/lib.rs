@@ -66,7 +66,7 @@
 pub struct Readme;
 
 mod error;
-pub use error::{Error, ErrorKind};
+pub use error::{BoxError, Error, ErrorKind};
 
 mod plan;
 pub use plan::{Job, Plan};
@@ -77,10 +77,16 @@ mod curl;
 mod openapi;
 
 mod cookies;
+mod hooks;
+pub use hooks::{
+    Answer, Batches, HookFuture, Processed, RequestHook, ResponseHook, RowError, RowRequest,
+};
 mod secret;
 
 mod engine;
 pub use engine::{Run, run};
+mod builder;
+pub use builder::{IntoRowRequest, JobBuilder, JobHandle, Progress, RecordStream};
 mod metrics;
 mod shutdown;
 pub use shutdown::{Interrupt, Shutdown, ShutdownReason};
@@ -105,17 +111,19 @@ mod render;
 mod save;
 mod send;
 mod source;
+pub use source::RowSource;
 
 mod convert;
 mod format;
 mod row;
-pub use row::Row;
+pub use row::{Fields, Row};
 
 mod record;
 pub use record::{Failure, FailureKind, Record, SavedFile};
 mod report;
 pub use report::Report;
 mod sink;
+pub use sink::Sink;
 mod tally;
 #[cfg_attr(not(feature = "zstd"), path = "zstandard/disabled.rs")]
 mod zstandard;

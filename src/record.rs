@@ -283,6 +283,8 @@ failure_kinds! {
     NothingToPoll = "nothing to poll";
     /// The server has nothing for the row, by a rule of the job: the row is done, and no failure.
     Missing = "missing";
+    /// The program's hook has no values of the answer.
+    Hook = "hook failed";
     /// The list of pages ended before this answer, by a rule of the job. No record has it.
     EndOfPages = "end of pages";
 }

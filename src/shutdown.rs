@@ -50,6 +50,8 @@ pub enum ShutdownReason {
     Interrupted(Interrupt),
     /// The reader of the output has closed it.
     Unread,
+    /// The program has cancelled the run.
+    Cancelled,
     /// An error that ends the run: what happened, and what to do.
     Error(String),
 }

@@ -48,7 +48,7 @@ impl Exit {
     pub fn of_run(reason: Option<&ShutdownReason>, failed: u64) -> Exit {
         match reason {
             Some(ShutdownReason::Interrupted(signal)) => Exit::of_signal(*signal),
-            Some(ShutdownReason::Error(_)) => Exit::Stopped,
+            Some(ShutdownReason::Error(_) | ShutdownReason::Cancelled) => Exit::Stopped,
             // As with any filter, a reader that closes the pipe has read enough.
             Some(ShutdownReason::Unread) => Exit::Ok,
             None if failed > 0 => Exit::SomeFailed,

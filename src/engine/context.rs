@@ -75,6 +75,9 @@ impl RunContext {
             world.connect(stage);
         }
         let limiter = |stage: &Stage| {
+            if let Some(shared) = &stage.shared_limiter {
+                return shared.clone();
+            }
             let limiter = world.limiter(&stage.policy);
             limiter.set_max_wait(stage.judge.max_wait());
             limiter
@@ -97,6 +100,13 @@ impl RunContext {
             page_log: OnceLock::new(),
             leaves_jobs: AtomicBool::new(false),
         }
+    }
+
+    /// Gives back the units that the run's own limiters have not used.
+    pub fn close_limiters(&self) {
+        let own = self.limiters.iter().zip(self.plan.limited_stages());
+        own.filter(|(_, stage)| stage.shared_limiter.is_none())
+            .for_each(|(limiter, _)| limiter.close());
     }
 
     /// Notes that jobs wait in the log for a later run.

@@ -190,7 +190,7 @@ impl Run {
         self.end_intents(intents);
         self.end_poll_log(polls);
         self.end_page_log();
-        self.context.limiters.iter().for_each(RateLimiter::close);
+        self.context.close_limiters();
         let took = self.metrics().elapsed();
         Ok(summary::report(&self.context, &tally, took, &workers)
             .with_earlier(&tally, earlier)

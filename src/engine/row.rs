@@ -20,7 +20,7 @@ use crate::engine::ending;
 use crate::engine::poll_queue::PollQueue;
 use crate::extract::{self, AnswerContext};
 use crate::format::KeepBody;
-use crate::judge::{Decision, Tries, Verdict, delivery};
+use crate::judge::{Decision, Meaning, Tries, Verdict, delivery};
 use crate::limit::Cost;
 use crate::metrics::WaitReason;
 use crate::plan::Stage;
@@ -34,6 +34,7 @@ mod attempt;
 mod batch;
 mod credentials;
 mod feedback;
+mod hooked;
 mod login;
 mod outage;
 mod page_records;
@@ -140,13 +141,20 @@ impl RowExecutor {
             return Box::pin(self.run_saved(row, emit)).await;
         }
         let mut trace = AttemptTrace::default();
-        let record = match self.request(&row) {
+        let made = match &self.stage().hooks.request {
+            None => self.request(&row),
+            Some(hook) => Box::pin(self.hook_request(&**hook, &row)).await?,
+        };
+        let record = match made {
             Ok((request, cost)) => {
                 let rows = std::slice::from_ref(&row);
                 let outcome =
                     pin!(self.requests.exchange_with_intent(&request, &cost, rows, &mut trace))
                         .await?;
                 match outcome {
+                    Ok(answer) if trace.hooked.is_some() => {
+                        return Box::pin(self.end_hooked(row, trace, &answer, emit)).await;
+                    }
                     Ok(answer) => {
                         let context = self.stage().read_context(&answer, request.uri(), None);
                         self.record(row, trace, &answer.body, context)
@@ -181,14 +189,20 @@ impl RowExecutor {
     /// The request of a row and its cost, if it may be sent.
     fn request(&self, row: &Row) -> Result<(Request<Bytes>, Cost), Failure> {
         let mut request = self.stage().render(row)?;
+        self.make_sendable(row, &mut request)?;
+        let cost = self.stage().cost(row, &request)?;
+        Ok((request, cost))
+    }
+
+    /// Gives a request its key, unless it must not be sent.
+    fn make_sendable(&self, row: &Row, request: &mut Request<Bytes>) -> Result<(), Failure> {
         self.check_doubt(row, request.method())?;
         if self.stage().makes_keys {
             let key = HeaderValue::try_from(self.requests.context.plan.output.idempotency_key(row));
             let key = key.map_err(|error| Failure::new(FailureKind::Input, error.to_string()))?;
             request.headers_mut().insert("idempotency-key", key);
         }
-        let cost = self.stage().cost(row, &request)?;
-        Ok((request, cost))
+        Ok(())
     }
 
     fn check_doubt(&self, row: &Row, method: &Method) -> Result<(), Failure> {
@@ -332,7 +346,16 @@ impl RequestExecutor {
                 Box::pin(self.after_refusal(trace)).await?;
                 continue;
             }
-            let decision = trace.decision.take();
+            let mut decision = trace.decision.take();
+            if let (Some(step), Ok(answer)) = (&self.stage().hooks.response, &outcome)
+                && terms.purpose.of_credentials().is_none()
+                && decision.is_some_and(|decision| decision.then == Meaning::Ok)
+            {
+                let processed = self.process(&*step.hook, answer, request.uri(), terms.row);
+                let (result, ruled) = Box::pin(processed).await;
+                trace.hooked = Some(Box::new(result));
+                decision = ruled.or(decision);
+            }
             let judged = match &outcome {
                 Ok(answer) => Ok((answer, decision.unwrap_or_default())),
                 Err(error) => Err(error),
@@ -422,6 +445,9 @@ impl RequestExecutor {
         trace.count_unsent(self.context.plan.columns.arrived);
         if let Ok(answer) = outcome {
             trace.keep_failed(&answer);
+        }
+        if let Some(Err(failure)) = trace.hooked.take().map(|result| *result) {
+            return failure;
         }
         self.stage().answers.named(failure, trace.decision.unwrap_or_default())
     }

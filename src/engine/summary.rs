@@ -318,6 +318,7 @@ fn ending(context: &RunContext, tally: &Tally) -> RunEnding {
     let path = output.path().filter(|_| has_records);
     let stopped = context.shutdown.reason().map(|reason| match reason {
         ShutdownReason::Interrupted(_) => "interrupted".to_owned(),
+        ShutdownReason::Cancelled => "cancelled".to_owned(),
         ShutdownReason::Unread => "the reader of the output has closed it".to_owned(),
         ShutdownReason::Error(why) => why,
     });

@@ -162,7 +162,7 @@ const HOST_ROWS: usize = 100;
 pub fn settle_hosts(stage: &mut Stage, job: &Job, source: &Source) -> Result<(), Error> {
     let fixed = check_fixed_hosts(stage)?;
     let is_open = stage.renderer.hosts().is_some_and(|hosts| hosts.is_empty());
-    if !is_open || !source.lasts() {
+    if !is_open || !source.lasts() || stage.renderer.is_hook() {
         return check_allowed_hosts(stage, job, is_open);
     }
     let mut rows = Vec::new();

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::Job;
+use super::{Job, JobParts};
 use crate::error::Error;
 use crate::extract::{self, AnswerKind};
+use crate::hooks::ResponseStep;
 use crate::limit;
 use crate::pages;
 use crate::poll;
@@ -12,7 +13,12 @@ use crate::sink::{Identity, RunLimit, fingerprint};
 use crate::source::{self, Source};
 
 /// What identifies a run of this job with this number of rows. The input is read once for it.
-pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Error> {
+pub fn of(
+    job: &Job,
+    hooks: &JobParts,
+    source: &Source,
+    rows: Option<u64>,
+) -> Result<Identity, Error> {
     let request = &job.request;
     let body = json!([
         request.data,
@@ -48,7 +54,11 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
         ("output.key", json!(job.output.key)),
     ];
     let save = job.save.as_ref().map(|save| ("save", json!(save)));
-    let parts = parts.into_iter().chain(save);
+    // What a hook does is not known: that it is there is.
+    let request_hook = hooks.request.as_ref().map(|_| ("the request hook", json!(true)));
+    let response_hook =
+        hooks.response.as_ref().map(|step| ("the response hook", json!([step.values, step.many])));
+    let parts = parts.into_iter().chain(save).chain(request_hook).chain(response_hook);
     Ok(Identity {
         input: source.fingerprint(u64::MAX)?,
         parts: parts
@@ -60,7 +70,7 @@ pub fn of(job: &Job, source: &Source, rows: Option<u64>) -> Result<Identity, Err
         // A run knows whether it shares them when it begins.
         is_alone: false,
         rows,
-        values: values(job),
+        values: hooks.response.as_ref().map_or_else(|| values(job), ResponseStep::names),
         joins_pages: joins_pages(job),
     })
 }
@@ -172,7 +182,7 @@ mod tests {
                 "answer-format": kind,
             }));
             let job = job.unwrap();
-            of(&job, &Source::new(&job.input).unwrap(), None).unwrap().parts
+            of(&job, &JobParts::default(), &Source::new(&job.input).unwrap(), None).unwrap().parts
         };
         assert_eq!(parts(Value::Null), parts(Value::Null));
         assert_ne!(parts(Value::Null), parts(json!("csv")));
@@ -188,7 +198,7 @@ mod tests {
                 "step": [step],
             }));
             let job = job.unwrap();
-            of(&job, &Source::new(&job.input).unwrap(), None).unwrap()
+            of(&job, &JobParts::default(), &Source::new(&job.input).unwrap(), None).unwrap()
         };
         let step = of_step(json!({"request": {"url": "http://h/{{ id }}"}}));
         let faster = json!({

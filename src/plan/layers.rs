@@ -36,6 +36,21 @@ impl Layers {
         self
     }
 
+    /// The settings with this text after those of a list, or after the one text there.
+    #[must_use]
+    pub(crate) fn appended(mut self, table: &str, name: &str, text: &str) -> Layers {
+        let before = self.0.get(table).and_then(|table| table.get(name)).cloned();
+        let mut list = match before {
+            Some(Value::Array(list)) => list,
+            None | Some(Value::Null) => Vec::new(),
+            Some(one) => vec![one],
+        };
+        list.push(text.into());
+        let table = Value::from_iter([(table, Value::from_iter([(name, Value::Array(list))]))]);
+        lay_over(&mut self.0, table);
+        self
+    }
+
     /// Rules of the flags for answers come before those of the file, which stay.
     fn put_answers_first(&self, flags: &mut Value) {
         if let (Some(Value::Array(first)), Some(Value::Array(then))) =
@@ -50,10 +65,18 @@ impl Layers {
     /// # Errors
     /// Which flag doesn't fit; there is no such profile or tier, or a header is missing that
     /// it wants.
-    pub fn job(mut self) -> Result<Job, Error> {
+    pub fn job(self) -> Result<Job, Error> {
+        self.job_from("the flags don't fit")
+    }
+
+    /// The job of these settings; an error begins with `wrong`.
+    ///
+    /// # Errors
+    /// Those of [`Layers::job`].
+    pub(crate) fn job_from(mut self, wrong: &str) -> Result<Job, Error> {
         before::name_as_secrets(&mut self.0);
         let Some(api) = self.0["api"].as_str() else {
-            return read(self.0);
+            return read(self.0, wrong);
         };
         let (name, tier) = match api.split_once(':') {
             Some((name, tier)) => (name, Some(tier)),
@@ -63,14 +86,13 @@ impl Layers {
         let mut tree = profile.part(tier)?;
         lay_over(&mut tree, self.0);
         profile.check(&tree)?;
-        let job = read(tree)?;
+        let job = read(tree, wrong)?;
         Ok(Job { api: None, profile: Some(profile.name), ..job })
     }
 }
 
-fn read(tree: Value) -> Result<Job, Error> {
-    serde_json::from_value(tree)
-        .map_err(|error| Error::plan(format!("the flags don't fit: {error}")))
+fn read(tree: Value, wrong: &str) -> Result<Job, Error> {
+    serde_json::from_value(tree).map_err(|error| Error::plan(format!("{wrong}: {error}")))
 }
 
 /// `answer` is the kind of bodies where it is a text, and rows of the table otherwise, which

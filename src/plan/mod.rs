@@ -36,6 +36,7 @@ mod layers;
 mod legacy;
 mod literals;
 mod odd_ids;
+mod parts;
 mod preview;
 mod profile;
 mod resume;
@@ -52,6 +53,7 @@ pub use deadline::Deadline;
 pub(crate) use diagnostics::closest;
 pub use job::{Job, StageConfig};
 pub use layers::Layers;
+pub(crate) use parts::JobParts;
 #[cfg(feature = "cli")]
 pub(crate) use preview::{HIDDEN, shown_request};
 pub use profile::{Need, Profile, ProfileSource as Reading};
@@ -96,6 +98,18 @@ impl Plan {
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
     pub fn new(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
+        Plan::with_parts(job, environment, &JobParts::default())
+    }
+
+    /// Checks a job with parts that are code.
+    ///
+    /// # Errors
+    /// Those of [`Plan::new`].
+    pub(crate) fn with_parts(
+        job: &Job,
+        environment: &dyn Fn(&str) -> Option<String>,
+        parts: &JobParts,
+    ) -> Result<Plan, Error> {
         if let Some(api) = &job.api {
             return Err(Error::plan(format!(
                 "the profile {api} was set after the job was read: write it in the job's text (api)"
@@ -104,13 +118,14 @@ impl Plan {
         let names = BeforeSettings::names(&job.before);
         let vault = Vault::new(&job.secrets)?.with(job.env.clone()).with_logins(names)?;
         let vault = Arc::new(vault);
-        let plan = Plan::checked(job, environment, &vault);
+        let plan = Plan::checked(job, environment, parts, &vault);
         plan.map_err(|error| error.map(|text| vault.secrets().hide(text)))
     }
 
     /// The names of the values that can be taken anew from the answers that records keep.
     pub(crate) fn renewable_values(&self) -> &[String] {
-        if self.columns.body == KeepBody::None || self.identity.joins_pages {
+        let is_hook = self.last().hooks.response.is_some();
+        if self.columns.body == KeepBody::None || self.identity.joins_pages || is_hook {
             &[]
         } else {
             &self.columns.values
@@ -120,31 +135,33 @@ impl Plan {
     fn checked(
         job: &Job,
         environment: &dyn Fn(&str) -> Option<String>,
+        parts: &JobParts,
         vault: &Arc<Vault>,
     ) -> Result<Plan, Error> {
         let context = RenderContext { environment, vault };
         before::check(job)?;
         let login = Login::new(&job.before, &job.limit.keys, &context)?.map(Arc::new);
-        let (mut stages, mut notes) = stages::of(job, login.as_ref(), &context)?;
+        let (mut stages, mut notes) = stages::of(job, parts, login.as_ref(), &context)?;
         notes.extend(before::warning(job));
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = WorkerConfig::new(&job.workers)?;
         check_files(job)?;
         let mut output = Output::new(&output_settings(job), !stages.iter().any(Stage::announces))?;
-        let source = Source::new(&input(job, &stages[0]))?;
+        let source = parts.source(&input(job, parts, &stages[0]))?;
         let survey = source.survey()?;
         checks::settle_hosts(&mut stages[0], job, &source)?;
         checks::check_fields(&stages[0], &source, &survey)?;
         checks::check_braces(job.request.url.as_deref().unwrap_or_default(), &survey.names)?;
         let fields = stages::check_fields(&stages, &survey)?;
         checks::check_files_of_rows(&stages[stages.len() - 1], &survey)?;
-        if checks::are_known(&survey) {
-            let extractor = &stages[stages.len() - 1].extractor;
-            checks::check_aggregates(&aggregates, extractor, &fields)?;
+        let last = &stages[stages.len() - 1];
+        if checks::are_known(&survey) && last.hooks.response.is_none() {
+            checks::check_aggregates(&aggregates, &last.extractor, &fields)?;
         }
-        let columns = columns(&stages, survey.rows.map(|_| fields), job.output.replace_fields)?;
+        let fields = survey.rows.map(|_| fields).filter(|_| !last.has_unnamed_values());
+        let columns = columns(&stages, fields, job.output.replace_fields)?;
         output.check_columns(&columns)?;
-        let identity = identity::of(job, &source, survey.rows)?;
+        let identity = identity::of(job, parts, &source, survey.rows)?;
         output.confirm(&identity, !stages.iter().any(Stage::announces))?;
         let files = workers::file_limit();
         let free = files.saturating_sub(workers::open_files());
@@ -398,14 +415,14 @@ fn columns(
 ) -> Result<Columns, Error> {
     let (first, last) = (&stages[0], &stages[stages.len() - 1]);
     let omitted = first.renderer.omitted_fields();
-    let values = last.extractor.names();
+    let values = last.value_names();
     let fields = fields.map(|mut names| {
         names.retain(|name| !omitted.contains(&name.as_str()));
         names.retain(|name| !(replace_fields && values.contains(name)));
         names
     });
     Ok(Columns {
-        items: stages.iter().any(Stage::has_items),
+        items: stages.iter().any(Stage::has_items) || last.hooks.makes_many(),
         // A job is polled too often for its record to tell all arrivals.
         arrived: !first.policy.is_unlimited() && stages.iter().all(|it| it.poll.is_none()),
         files: last.save.is_some(),
@@ -419,9 +436,10 @@ fn output_settings(job: &Job) -> sink::Settings {
 }
 
 /// The job's input; one empty row where no input is given and the request needs none.
-fn input(job: &Job, stage: &Stage) -> source::Settings {
+fn input(job: &Job, parts: &JobParts, stage: &Stage) -> source::Settings {
     let mut input = job.input.clone();
-    if input.file.is_none() && input.list.is_none() && stage.needs_no_row() {
+    let has_rows = parts.rows.is_some() || input.file.is_some() || input.list.is_some();
+    if !has_rows && stage.needs_no_row() {
         input.list = Some(vec![serde_json::json!({})]);
     }
     input

@@ -12,9 +12,10 @@ use crate::cookies::CookieScope;
 use crate::error::Error;
 use crate::extract::{AnswerContext, AnswerKind, CostExtractor, Extractor, Items, list_names};
 use crate::format::{Format, KeepBody};
+use crate::hooks::{Hooks, ResponseStep, RowRequest};
 use crate::judge::signals::{BodySignals, HeaderRules};
 use crate::judge::{AnswerTable, Judge, RefusalRule, Tries};
-use crate::limit::{self, Cost, Guard, LimitError, Policy, Rule, Sharing};
+use crate::limit::{self, Cost, Guard, LimitError, Policy, RateLimiter, Rule, Sharing};
 use crate::pages::Pages;
 use crate::poll::Poll;
 use crate::quota_store::QuotaAccount;
@@ -26,7 +27,7 @@ use crate::row::Row;
 use crate::send::{self, Answer, Arrivals, Origin, Transport};
 
 use super::cleartext::Cleartext;
-use super::{Job, account, literals, workers};
+use super::{Job, account, literals, parts, workers};
 
 /// A stage of a plan, from a row to its values.
 pub struct Stage {
@@ -71,6 +72,10 @@ pub struct Stage {
     pub(crate) save: Option<SaveMode>,
     /// Whether each request gets an `Idempotency-Key` that is made of the run and the row.
     pub(crate) makes_keys: bool,
+    /// The program's hooks.
+    pub(crate) hooks: Hooks,
+    /// The limiter that its requests share with others of the program, if they share one.
+    pub(crate) shared_limiter: Option<RateLimiter>,
 }
 
 /// How the answers of a stage get into their files.
@@ -89,18 +94,23 @@ impl Stage {
     /// The first thing that is wrong, with its place and what to do.
     pub(super) fn new(
         job: &Job,
+        hooks: Hooks,
         limiter: usize,
         login: Option<&Arc<Login>>,
         context: &RenderContext<'_>,
     ) -> Result<Stage, Error> {
-        let rows = if job.input.format == Some(Format::REQUESTS) {
+        let rows = if hooks.request.is_some() {
+            RowBinding::Hook
+        } else if job.input.format == Some(Format::REQUESTS) {
             RowBinding::Requests
         } else {
             RowBinding::Values
         };
         let policy = Policy::new(&job.limit, job.send.timeout)
             .map_err(|error| Error::plan(limit_error(&error)))?;
-        check_costs(&policy)?;
+        if hooks.request.is_none() {
+            check_costs(&policy)?;
+        }
         let headers = HeaderRules::new(&job.signal, &job.no_headers)?;
         let arrivals = arrivals(&policy);
         let (renderer, secret_headers) =
@@ -110,6 +120,7 @@ impl Stage {
         let batch = Batch::new(&job.batch, &job.items)?;
         let poll = Poll::new(&job.poll, &job.request.allow_host, context)?;
         check_combinations(job, rows, each.is_some(), pages.is_some())?;
+        parts::check(job, &hooks, each.is_some(), pages.is_some())?;
         for literal in literals::of(job) {
             literal.hide(context.vault.secrets());
         }
@@ -133,6 +144,7 @@ impl Stage {
             true_costs,
             fixed_cost: renderer
                 .fixed_cost()
+                .filter(|_| hooks.request.is_none())
                 .map(of_request_cost)
                 .filter(|cost| policy.check(cost).is_ok()),
             limits: job.limit.clone(),
@@ -158,7 +170,7 @@ impl Stage {
             headers,
             body_signals,
             makes_keys: job.retry.idempotency_key.as_deref() == Some(AUTO),
-            keep_body: if job.extract.is_empty() && save.is_none() {
+            keep_body: if job.extract.is_empty() && save.is_none() && hooks.response.is_none() {
                 KeepBody::All
             } else {
                 job.output.keep_body
@@ -169,6 +181,8 @@ impl Stage {
             pages,
             batch,
             poll,
+            hooks,
+            shared_limiter: None,
         })
     }
 
@@ -209,6 +223,38 @@ impl Stage {
         Ok(request)
     }
 
+    /// The request that a hook has made of a row, and its cost: by the hook, or else by the job.
+    pub(crate) fn complete(
+        &self,
+        row: &Row,
+        made: RowRequest,
+    ) -> Result<(Request<Bytes>, Cost), Failure> {
+        let wrong = |why| Failure::new(FailureKind::Input, why);
+        let request = self.renderer.complete(row, made.request)?;
+        self.check_cleartext(request.uri()).map_err(wrong)?;
+        let mut cost = self.renderer.cost(row, &request)?;
+        let units = self.policy.units();
+        for (unit, _) in &made.cost {
+            if !units.contains(unit) {
+                return Err(wrong(format!("no limit counts \"{unit}\", which the hook names")));
+            }
+        }
+        for (index, unit) in units.iter().enumerate() {
+            match made.cost.iter().rfind(|(name, _)| name == unit) {
+                Some((_, units)) => cost.units[index] = *units,
+                None if index > 0 && !self.policy.cost().contains_key(unit) => {
+                    return Err(wrong(format!(
+                        "a limit counts {unit}, and the hook names no cost in them"
+                    )));
+                }
+                None => {}
+            }
+        }
+        let cost = of_request_cost(cost);
+        self.policy.check(&cost).map_err(wrong)?;
+        Ok((request, cost))
+    }
+
     /// The cost of a row's request.
     pub(crate) fn cost(&self, row: &Row, request: &Request<Bytes>) -> Result<Cost, Failure> {
         if let Some(same) = &self.fixed_cost {
@@ -240,7 +286,7 @@ impl Stage {
     /// Whether its limits are shared with other runs of the account.
     pub(crate) fn shares(&self) -> bool {
         let is_any = self.policy.rules().iter().any(|rule| rule.quota().is_some());
-        is_any && self.limits.sharing == Sharing::Machine
+        is_any && self.limits.sharing == Sharing::Machine && self.shared_limiter.is_none()
     }
 
     /// Whether it has limits that other runs could share, and the job keeps them to itself.
@@ -296,6 +342,17 @@ impl Stage {
     /// Whether a row takes several requests, or has items.
     pub(crate) fn has_parts(&self) -> bool {
         self.has_items() || self.pages.is_some() || self.poll.is_some()
+    }
+
+    /// The names of the values of its answers, as far as the job tells them.
+    pub(crate) fn value_names(&self) -> Vec<String> {
+        let of_hook = self.hooks.response.as_ref().map(ResponseStep::names);
+        of_hook.unwrap_or_else(|| self.extractor.names())
+    }
+
+    /// Whether only a hook knows the names of the values.
+    pub(crate) fn has_unnamed_values(&self) -> bool {
+        self.hooks.response.as_ref().is_some_and(|step| step.values.is_none())
     }
 
     /// The names of the values that it adds to a row for the stage after it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::{Job, Stage, checks, warnings};
+use super::{Job, JobParts, Stage, checks, warnings};
 use crate::auth::Login;
 use crate::error::Error;
 use crate::judge::Meaning;
@@ -18,15 +18,18 @@ use crate::source::Survey;
 /// Which stage is wrong, and why; or that the values of one are no rows for the next.
 pub fn of(
     job: &Job,
+    parts: &JobParts,
     login: Option<&Arc<Login>>,
     context: &RenderContext<'_>,
 ) -> Result<(Vec<Stage>, Vec<String>), Error> {
-    let first = if job.step.is_empty() {
-        Stage::new(job, 0, login, context)?
+    let hooks = parts.hooks(true, job.step.is_empty());
+    let mut first = if job.step.is_empty() {
+        Stage::new(job, hooks, 0, login, context)?
     } else {
         // The answers of the last stage are saved.
-        Stage::new(&Job { save: None, ..job.clone() }, 0, login, context)?
+        Stage::new(&Job { save: None, ..job.clone() }, hooks, 0, login, context)?
     };
+    first.shared_limiter = parts.limiter.clone();
     let mut warnings = warnings::of(job, &first);
     let mut stages = vec![first];
     let mut limiters = 1;
@@ -35,7 +38,8 @@ pub fn of(
         limiters = limiters.max(limiter + 1);
         let is_last = number == job.step.len() + 1;
         let own = Job { save: job.save.clone().filter(|_| is_last), ..config.as_job(job) };
-        let stage = Stage::new(&own, limiter, login, context).and_then(|stage| {
+        let hooks = parts.hooks(false, is_last);
+        let stage = Stage::new(&own, hooks, limiter, login, context).and_then(|stage| {
             check_key(limiter, login)?;
             check_repeatable(&own, &stage, &stages)?;
             checks::check_later_hosts(&stage)?;

@@ -87,6 +87,8 @@ enum RequestShape {
     Templated { method: Method, url: Box<Url>, body: Option<Box<Body>> },
     /// The row itself.
     Prebuilt(PrebuiltRequest),
+    /// A hook of the program.
+    Hook(PrebuiltRequest),
 }
 
 /// A header that depends on no row and may be shown to the server alone.
@@ -99,6 +101,8 @@ pub enum RowBinding {
     Values,
     /// `method`, `url`, `headers` and `body`.
     Requests,
+    /// Values for a hook of the program, which makes the request.
+    Hook,
 }
 
 impl Renderer {
@@ -116,10 +120,17 @@ impl Renderer {
         let mut templates = Templates::new();
         let hosts = Hosts::new(&settings.allow_host).map_err(Error::plan)?;
         let (shape, headers) = match rows {
-            RowBinding::Requests => {
+            RowBinding::Requests | RowBinding::Hook => {
                 let headers = Headers::new(settings, None, &mut templates, context)?;
-                let prebuilt = PrebuiltRequest::new(settings, hosts)?;
-                (RequestShape::Prebuilt(prebuilt), headers)
+                let is_hook = rows == RowBinding::Hook;
+                let by = if is_hook { prebuilt::BY_HOOK } else { prebuilt::BY_ROW };
+                let prebuilt = PrebuiltRequest::new(settings, hosts, by)?;
+                let shape = if is_hook {
+                    RequestShape::Hook(prebuilt.allowing_base())
+                } else {
+                    RequestShape::Prebuilt(prebuilt)
+                };
+                (shape, headers)
             }
             RowBinding::Values => {
                 let url = Box::new(Url::of_settings(settings, hosts, &mut templates)?);
@@ -179,7 +190,7 @@ impl Renderer {
     pub fn method(&self) -> Option<&Method> {
         match &self.shape {
             RequestShape::Templated { method, .. } => Some(method),
-            RequestShape::Prebuilt(_) => None,
+            RequestShape::Prebuilt(_) | RequestShape::Hook(_) => None,
         }
     }
 
@@ -192,7 +203,7 @@ impl Renderer {
     pub fn fixed_uri(&self) -> Option<Uri> {
         match &self.shape {
             RequestShape::Templated { url, .. } => url.fixed_uri(),
-            RequestShape::Prebuilt(ready) => ready.base(),
+            RequestShape::Prebuilt(ready) | RequestShape::Hook(ready) => ready.base(),
         }
     }
 
@@ -201,8 +212,13 @@ impl Renderer {
         match &self.shape {
             RequestShape::Templated { url, .. } if url.host() == HostOrigin::Fixed => None,
             RequestShape::Templated { url, .. } => Some(&url.hosts),
-            RequestShape::Prebuilt(ready) => Some(&ready.hosts),
+            RequestShape::Prebuilt(ready) | RequestShape::Hook(ready) => Some(&ready.hosts),
         }
+    }
+
+    /// Whether a hook of the program makes the requests, so that no row tells its host.
+    pub fn is_hook(&self) -> bool {
+        matches!(self.shape, RequestShape::Hook(_))
     }
 
     /// Allows the hosts that these rows name.
@@ -220,6 +236,7 @@ impl Renderer {
                         ready.hosts.allow(&uri);
                     }
                 }
+                RequestShape::Hook(_) => {}
             }
         }
     }
@@ -227,7 +244,7 @@ impl Renderer {
     /// Fields of a row that its record leaves out.
     pub fn omitted_fields(&self) -> &'static [&'static str] {
         match self.shape {
-            RequestShape::Templated { .. } => &[],
+            RequestShape::Templated { .. } | RequestShape::Hook(_) => &[],
             RequestShape::Prebuilt(_) => &prebuilt::OMITTED_FIELDS,
         }
     }
@@ -284,8 +301,9 @@ impl Renderer {
     fn try_render(&self, row: &Row) -> Result<Request<Bytes>, String> {
         let scope = self.templates.scope(&row.fields);
         let headers = self.render_headers(&scope)?;
-        let mut request = match &self.shape {
+        let request = match &self.shape {
             RequestShape::Prebuilt(ready) => ready.render(&row.fields, headers)?,
+            RequestShape::Hook(_) => return Err("the program's hook makes its request".into()),
             RequestShape::Templated { method, url, body } => {
                 let uri = url.render(&scope)?;
                 let mut request = Request::new(Bytes::new());
@@ -302,13 +320,35 @@ impl Renderer {
                 request
             }
         };
+        Ok(self.extended(request))
+    }
+
+    /// The request that a hook has made of a row, with the job's headers where it has none.
+    ///
+    /// # Errors
+    /// A failure of kind `input`: its URL or a header can't be sent.
+    pub fn complete(&self, row: &Row, request: Request<Bytes>) -> Result<Request<Bytes>, Failure> {
+        let completed = self.try_complete(row, request);
+        completed.map_err(|why| Failure::new(FailureKind::Input, why))
+    }
+
+    fn try_complete(&self, row: &Row, request: Request<Bytes>) -> Result<Request<Bytes>, String> {
+        let RequestShape::Hook(ready) = &self.shape else {
+            return Ok(request);
+        };
+        let headers = self.render_headers(&self.templates.scope(&row.fields))?;
+        Ok(self.extended(ready.complete(request, headers)?))
+    }
+
+    /// A request with what else the job says of its headers.
+    fn extended(&self, mut request: Request<Bytes>) -> Request<Bytes> {
         if !self.suppressed.0.is_empty() {
             request.extensions_mut().insert(self.suppressed.clone());
         }
         if let Some(written) = &self.written {
             request.extensions_mut().insert(written.clone());
         }
-        Ok(request)
+        request
     }
 
     fn render_headers(&self, scope: &TemplateScope<'_>) -> Result<HeaderMap, String> {

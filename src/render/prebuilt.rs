@@ -15,6 +15,12 @@ use crate::row::Fields;
 /// Fields that a record leaves out, since they may be long or secret.
 pub const OMITTED_FIELDS: [&str; 2] = ["headers", "body"];
 
+/// That each row is a request, for messages.
+pub const BY_ROW: &str = "with input.format = \"requests\" each row";
+
+/// That a hook makes the requests, for messages.
+pub const BY_HOOK: &str = "a hook makes the requests, so each";
+
 /// Renders rows that are requests.
 #[derive(Debug)]
 pub struct PrebuiltRequest {
@@ -25,8 +31,8 @@ pub struct PrebuiltRequest {
 }
 
 impl PrebuiltRequest {
-    /// Checks that the job gives no key that each row has its own value for.
-    pub fn new(settings: &Settings, hosts: Hosts) -> Result<PrebuiltRequest, Error> {
+    /// Checks that the job gives no key that each request has its own value for, `by` this.
+    pub fn new(settings: &Settings, hosts: Hosts, by: &str) -> Result<PrebuiltRequest, Error> {
         let mut given = settings.bodies().into_iter().chain(
             [
                 (settings.method.is_some(), "request.method (--method)"),
@@ -36,15 +42,21 @@ impl PrebuiltRequest {
             .filter_map(|(is_given, key)| is_given.then_some(key)),
         );
         if let Some(key) = given.next() {
-            return Err(Error::plan(format!(
-                "{key} is given, but with input.format = \"requests\" each row has its own: remove it"
-            )));
+            return Err(Error::plan(format!("{key} is given, but {by} has its own: remove it")));
         }
         let base = settings.url.as_deref().map(base).transpose();
         Ok(PrebuiltRequest {
             base: base.map_err(|why| Error::plan(format!("request.url (--url): {why}")))?,
             hosts,
         })
+    }
+
+    /// The host of the job's URL is allowed, beside those of `request.allow-host`.
+    pub fn allowing_base(mut self) -> PrebuiltRequest {
+        if let Some(base) = self.base() {
+            self.hosts.allow(&base);
+        }
+        self
     }
 
     /// Scheme and host for URLs that are only a path.
@@ -54,7 +66,11 @@ impl PrebuiltRequest {
 
     /// The row's URL, with any host.
     pub fn uri(&self, fields: &Fields) -> Result<Uri, String> {
-        let url = fields.get("url").and_then(Value::as_str).unwrap_or_default();
+        self.whole(fields.get("url").and_then(Value::as_str).unwrap_or_default())
+    }
+
+    /// The URL of a request, which may be only a path.
+    fn whole(&self, url: &str) -> Result<Uri, String> {
         let full = match &self.base {
             Some(base) if url.starts_with('/') => {
                 format!("{base}{}", url.split('#').next().unwrap_or_default())
@@ -96,6 +112,55 @@ impl PrebuiltRequest {
     }
 }
 
+impl PrebuiltRequest {
+    /// The request of a hook: `job` are the job's headers, which its own replace. Without any
+    /// allowed host, all are: secrets then go nowhere.
+    pub fn complete(
+        &self,
+        mut request: Request<Bytes>,
+        mut job: HeaderMap,
+    ) -> Result<Request<Bytes>, String> {
+        let uri = self.whole(&request.uri().to_string())?;
+        if !self.hosts.is_empty() {
+            self.hosts.check(&uri)?;
+        }
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Err(addresses_way(request.method().as_str()));
+        }
+        if let Some(name) = request.headers().keys().find(|name| is_framing(name)) {
+            return Err(sets_framing(name.as_str()));
+        }
+        *request.uri_mut() = uri;
+        let own = std::mem::take(request.headers_mut());
+        let mut latest = None;
+        for (name, value) in own {
+            match name {
+                Some(name) => {
+                    job.insert(name.clone(), value);
+                    latest = Some(name);
+                }
+                None => {
+                    latest.as_ref().map(|name| job.append(name, value));
+                }
+            }
+        }
+        *request.headers_mut() = job;
+        Ok(request)
+    }
+}
+
+fn addresses_way(method: &str) -> String {
+    format!(
+        "a row can't ask with the method {method:?}, which addresses a proxy or the path to a server"
+    )
+}
+
+fn sets_framing(header: &str) -> String {
+    format!(
+        "header {header}: a row can't set it, since it says where a request goes or where it ends"
+    )
+}
+
 /// Scheme and host of a URL that has no path and no query.
 fn base(text: &str) -> Result<String, String> {
     let url = parse_whole(text)?;
@@ -104,7 +169,7 @@ fn base(text: &str) -> Result<String, String> {
             Ok(url.as_str().trim_end_matches('/').to_owned())
         }
         _ => Err(format!(
-            "with input.format = \"requests\" it is the host for rows whose url is a path, such as https://api.example, not {text:?}"
+            "with input.format = \"requests\" or a hook it is the host for rows whose url is a path, such as https://api.example, not {text:?}"
         )),
     }
 }
@@ -118,9 +183,7 @@ fn method(fields: &Fields) -> Result<Option<Method>, String> {
     match fields.get("method").and_then(Value::as_str) {
         None => Ok(None),
         Some(name) => match name.to_uppercase().parse() {
-            Ok(Method::CONNECT | Method::TRACE) => Err(format!(
-                "a row can't ask with the method {name:?}, which addresses a proxy or the path to a server"
-            )),
+            Ok(Method::CONNECT | Method::TRACE) => Err(addresses_way(name)),
             Ok(method) => Ok(Some(method)),
             Err(_) => Err(format!("{name:?} is not a method such as GET or POST")),
         },
@@ -135,9 +198,7 @@ fn headers(fields: &Fields, mut headers: HeaderMap) -> Result<HeaderMap, String>
         let header: HeaderName =
             name.parse().map_err(|_| format!("{name:?} is not the name of a header"))?;
         if is_framing(&header) {
-            return Err(format!(
-                "header {name}: a row can't set it, since it says where a request goes or where it ends"
-            ));
+            return Err(sets_framing(name));
         }
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let value = HeaderValue::from_bytes(text.as_bytes());
@@ -167,7 +228,8 @@ mod tests {
     fn ready(url: Option<&str>, row: Value) -> Result<Request<Bytes>, String> {
         let settings = Settings { url: url.map(str::to_owned), ..Settings::default() };
         let hosts = Hosts::new(&["other.h".to_owned()]).unwrap();
-        let ready = PrebuiltRequest::new(&settings, hosts).map_err(|error| error.to_string())?;
+        let ready =
+            PrebuiltRequest::new(&settings, hosts, BY_ROW).map_err(|error| error.to_string())?;
         let job = HeaderMap::from_iter([("x-job".parse().unwrap(), HeaderValue::from_static("j"))]);
         ready.render(row.as_object().unwrap(), job)
     }

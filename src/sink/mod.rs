@@ -10,6 +10,7 @@
 //! - `resume`: the records that are there already, and whether they belong to this input
 //! - `product`: the files that are made of a journal: compressed texts, tables; `parts`: a
 //!   directory of Parquet files
+//! - `program`: records that the program takes itself
 //! - `intents`: requests that were sent and may have been done, for those that must not
 //!   be sent twice
 //! - `durable_log`: lines that are on the disk before work goes on
@@ -28,6 +29,7 @@ mod page_log;
 mod parts;
 mod poll_log;
 mod product;
+mod program;
 mod record;
 mod resume;
 mod revision;
@@ -49,6 +51,8 @@ pub use output::{DiskRoom, Output};
 pub use page_log::{PageLog, PageStart};
 pub use poll_log::{PollLog, PollLogWriter, SubmittedJob};
 pub use product::unfinished;
+pub use program::Sink;
+pub(crate) use program::SinkClosed;
 pub(crate) use record::is_ok;
 pub use record::record;
 pub use resume::compare::Differences;

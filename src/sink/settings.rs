@@ -199,6 +199,8 @@ pub enum Existing {
     Refuse,
     /// Keep its records and add those of the rows that it has not.
     Resume,
+    /// Resume if there is a file, and start one otherwise.
+    ResumeOrNew,
     /// Resume, although the input or the request have changed since: records of
     /// rows that are the same stay.
     ResumeChanged,

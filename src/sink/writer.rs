@@ -10,6 +10,7 @@ use roaring::RoaringTreemap;
 use super::journal::sort::sort;
 use super::journal::{OpenOutput, SinkError};
 use super::product::{JournalMirror, Product, complete};
+use super::program::OpenSink;
 use super::settings::Sync;
 use super::sidecar::{MadeFile, SidecarLock};
 use crate::error::Error;
@@ -21,6 +22,8 @@ use crate::record::Record;
 /// is still in its buffer.
 pub struct Writer {
     text: TextOutput,
+    /// The program's sink, which has each record after the text.
+    sink: Option<OpenSink>,
     held: Option<SidecarLock>,
     ending: WriterEnding,
     /// Maximum age of written records that are not synced.
@@ -63,6 +66,7 @@ impl Writer {
         let mut writer = Writer {
             in_journal: ending.in_journal,
             text,
+            sink: None,
             held,
             ending,
             max_age: sync.max_age(),
@@ -75,6 +79,23 @@ impl Writer {
             Err(SinkError::Failed(error)) => Err(error),
             Err(SinkError::Closed) => Err(Error::stopped("the output has no reader")),
         }
+    }
+
+    /// Gives the records to this sink too.
+    pub(super) fn with_sink(self, sink: Option<OpenSink>) -> Writer {
+        Writer { sink, ..self }
+    }
+
+    /// Hands records that were written over to the program's sink, if there is one.
+    ///
+    /// # Errors
+    /// When the text can't keep them, or the sink doesn't take them; the run should stop.
+    pub fn deliver(&mut self, records: Vec<Record>) -> Result<(), SinkError> {
+        if self.sink.is_none() {
+            return Ok(());
+        }
+        self.flush()?;
+        self.sink.as_mut().map_or(Ok(()), |sink| sink.write(records))
     }
 
     /// Says that these rows have failed in a run that the brake has ended: a later run asks
@@ -116,7 +137,8 @@ impl Writer {
     /// a file of which every sync finds that it is as long as they are.
     #[must_use]
     pub fn written(&self) -> u64 {
-        self.text.written
+        let alone = self.sink.as_ref().filter(|sink| sink.is_alone);
+        alone.map_or(self.text.written, |sink| sink.written)
     }
 
     /// Writes and syncs the records that have waited for long enough at this time.
@@ -154,7 +176,8 @@ impl Writer {
         let closed = self.text.close();
         self.dirty = true;
         let synced = self.sync(true);
-        flushed.map(|_| ()).and(closed).and(synced)
+        let ended = self.sink.as_mut().map_or(Ok(()), OpenSink::finish);
+        flushed.map(|_| ()).and(closed).and(synced).and(ended)
     }
 
     /// Finishes it, and makes the product of its journal: all rows have their record. `failed`
@@ -184,6 +207,7 @@ impl Writer {
     /// When the file cannot be removed, or the sidecar not be written.
     pub fn remove_if_empty(mut self) -> Result<(), SinkError> {
         let removed = self.records == 0 && self.text.remove()?;
+        self.sink.as_mut().map_or(Ok(()), OpenSink::finish)?;
         match self.held.take_if(|_| removed) {
             Some(held) => held.remove().map_err(|error| self.text.opened.failed(&error)),
             None => self.note(true),

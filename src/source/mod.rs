@@ -6,6 +6,7 @@
 //! - `origin`: a file, standard input or a list, as the settings say
 //! - `file`: finds and opens files and standard input
 //! - `encoding`: texts as UTF-8
+//! - `program`: rows that the program makes itself
 //! - `head`: the first bytes of a text, and the format that they are like
 //! - `settings`: the `input` of a job
 
@@ -19,12 +20,15 @@ mod encoding;
 mod file;
 mod head;
 mod origin;
+mod program;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use crate::format::Survey;
 use origin::SourceOrigin;
+pub(crate) use program::ProgramRows;
+pub use program::RowSource;
 pub use settings::Settings;
 
 /// The fingerprint of the beginning of an input.
@@ -57,6 +61,20 @@ impl Source {
         })
     }
 
+    /// The rows of the program, as many as the settings take.
+    ///
+    /// # Errors
+    /// The settings name other rows.
+    pub(crate) fn of_program(settings: &Settings, rows: ProgramRows) -> Result<Source, Error> {
+        let most = settings.take.unwrap_or(u64::MAX);
+        if *settings != (Settings { take: settings.take, ..Settings::default() }) {
+            return Err(Error::plan(
+                "the job names an input, and the program gives rows: remove one of them",
+            ));
+        }
+        Ok(Source { origin: SourceOrigin::Program(rows), most })
+    }
+
     /// Its name in messages: its path, `standard input` or `the job's list`.
     #[must_use]
     pub fn name(&self) -> String {
@@ -68,7 +86,7 @@ impl Source {
     pub fn file(&self) -> Option<String> {
         match &self.origin {
             SourceOrigin::File { path, .. } => Some(path.display().to_string()),
-            SourceOrigin::Stdin { .. } | SourceOrigin::List(_) => None,
+            SourceOrigin::Stdin { .. } | SourceOrigin::List(_) | SourceOrigin::Program(_) => None,
         }
     }
 

@@ -1,13 +1,14 @@
 //! The place of a source's rows, once its settings make sense: a file, standard input, or a
-//! list that stands in the job itself.
+//! list that stands in the job itself, or rows that the program makes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::program::ProgramRows;
 use super::settings::{Reading, Settings};
-use super::{file, head};
+use super::{file, head, program};
 use crate::format::rows::TEXT_FIELD;
 use crate::format::rows::{FormatRow, OpenedRows, RowReader, accepted, shown};
 use crate::format::{Format, Read};
@@ -30,6 +31,7 @@ pub(super) enum SourceOrigin {
         reading: Reading,
     },
     List(Arc<[Value]>),
+    Program(ProgramRows),
 }
 
 impl SourceOrigin {
@@ -82,6 +84,7 @@ impl SourceOrigin {
             SourceOrigin::File { path, .. } => path.display().to_string(),
             SourceOrigin::Stdin { .. } => "standard input".into(),
             SourceOrigin::List(_) => "the job's list".into(),
+            SourceOrigin::Program(_) => program::NAME.into(),
         }
     }
 
@@ -89,7 +92,7 @@ impl SourceOrigin {
     pub fn lasts(&self) -> bool {
         match self {
             SourceOrigin::File { path, .. } => path.is_file() || path.is_dir(),
-            SourceOrigin::Stdin { .. } => false,
+            SourceOrigin::Stdin { .. } | SourceOrigin::Program(_) => false,
             SourceOrigin::List(_) => true,
         }
     }
@@ -104,7 +107,9 @@ impl SourceOrigin {
                 let text = Value::from(&list[..]).to_string();
                 Ok(Some(file::fingerprint_of(text.as_bytes(), most)))
             }
-            SourceOrigin::File { .. } | SourceOrigin::Stdin { .. } => Ok(None),
+            SourceOrigin::File { .. } | SourceOrigin::Stdin { .. } | SourceOrigin::Program(_) => {
+                Ok(None)
+            }
         }
     }
 
@@ -113,6 +118,7 @@ impl SourceOrigin {
         let name = self.name();
         let (bytes, format, reading) = match self {
             SourceOrigin::List(list) => return Ok(Box::new(list_rows(list.clone(), &name))),
+            SourceOrigin::Program(rows) => return rows.open(),
             SourceOrigin::Stdin { format, reading } => (file::stdin(), *format, reading),
             SourceOrigin::File { path, format, table, reading } => match format.reader() {
                 Read::File(open) => return open(path),

@@ -19,6 +19,7 @@ use crate::engine::context::RunContext;
 use crate::engine::ending;
 use crate::engine::outages::Pass;
 use crate::extract::{AnswerContext, text};
+use crate::hooks::Processed;
 use crate::judge::Decision;
 use crate::limit::{AcquireError, Cost, Permit, duration};
 use crate::metrics::{Counters, WaitReason, WaitingRow};
@@ -124,6 +125,8 @@ pub(super) struct AttemptTrace {
     pub origin: Option<Box<OriginStanding>>,
     /// The streak of failures in which the request was counted last.
     pub counted_in: Option<u64>,
+    /// The result of the program's hook for the last answer, if it has one.
+    pub hooked: Option<Box<Result<Processed, Failure>>>,
     /// Number of attempts that sent nothing, and count only if the request fails.
     pub unsent: u32,
 }

@@ -104,7 +104,7 @@ fn text(
 }
 
 fn absent(path: &Path, format: Format, existing: Existing) -> Result<CheckedOutput, Error> {
-    if existing.resumes() {
+    if existing.resumes() && existing != Existing::ResumeOrNew {
         let name = path.display();
         return Err(Error::plan(format!(
             "there is nothing to resume: {name} does not exist; run without --resume"
@@ -162,7 +162,7 @@ fn assumed(
 ) -> Option<ResumeState> {
     let made = before.made.as_ref()?;
     let rows = before.identity.rows.filter(|rows| before.complete && *rows == before.records)?;
-    let is_plain = settings.existing == Existing::Resume
+    let is_plain = matches!(settings.existing, Existing::Resume | Existing::ResumeOrNew)
         && !settings.retry_failed.is_any()
         && settings.key.is_none()
         && (!format.is_appended() || settings.selection().is_some());
@@ -278,6 +278,9 @@ fn checked_parts(
         }
         Existing::Overwrite => (None, ResumeState::default(), None),
         Existing::Refuse if size.is_none() => (None, ResumeState::default(), None),
+        Existing::ResumeOrNew if !has_records && size.is_none() => {
+            (None, ResumeState::default(), None)
+        }
         _ if parts.is_empty() && size.is_none() => {
             let name = directory.display();
             return Err(Error::plan(format!(

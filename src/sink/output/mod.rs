@@ -12,6 +12,7 @@ use super::later_rows::{LaterRow, LaterRows, RowParts};
 use super::page_log::{self, PageLog, PageStart};
 use super::poll_log::{self, PollLog, PollLogWriter, SubmittedJob, SubmittedJobs};
 use super::product::JournalMirror;
+use super::program::{NoText, ProgramSink, Sink};
 use super::resume::compare::{Differences, compare};
 use super::resume::completed::{CompletedRows, ItemProgress, KeyCheck};
 use super::resume::counted;
@@ -49,6 +50,8 @@ pub struct Output {
     jobs: SubmittedJobs,
     /// The name of all runs that continue one file.
     run: String,
+    /// The program's sink, which has each record beside the file, or alone.
+    sink: Option<ProgramSink>,
 }
 
 impl Output {
@@ -77,7 +80,16 @@ impl Output {
             checked,
             settings: settings.clone(),
             run,
+            sink: None,
         })
+    }
+
+    /// Gives the records to a program's sink: alone, unless they go to a file too.
+    pub fn set_sink(&mut self, sink: Box<dyn Sink>) {
+        self.sink = Some(ProgramSink::new(sink));
+        if matches!(self.checked.mode, OpenMode::Stdout) {
+            self.checked.mode = OpenMode::Program;
+        }
     }
 
     /// Reads a finished file after all if it was taken for granted that it has all rows, and
@@ -493,7 +505,9 @@ impl Output {
         let CheckedOutput { mode, format, past, .. } = &self.checked;
         let is_continued = past.end > 0 && !past.keeps_none();
         let first_line = is_continued.then_some(&*past.first_line);
-        let encode = format.encoder(columns, first_line)?;
+        let is_alone = matches!(mode, OpenMode::Program);
+        let encode =
+            if is_alone { Box::new(NoText) } else { format.encoder(columns, first_line)? };
         let opened = mode.open(locked, past, *format)?;
         // Fewer than were read, if some of them were to go.
         let records = opened.records();
@@ -501,7 +515,10 @@ impl Output {
         if first_line.is_none() {
             text.begin();
         }
-        Writer::new(text, held, self.ending(records), self.settings.sync)
+        let open = |sink: &ProgramSink| sink.open(columns.values.clone(), is_alone);
+        let sink = self.sink.as_ref().map(open).transpose()?;
+        let writer = Writer::new(text, held, self.ending(records), self.settings.sync)?;
+        Ok(writer.with_sink(sink))
     }
 
     /// The work that is left when the run is complete; the output has `records` now.

@@ -17,6 +17,7 @@ use crate::sink::journal::record_cutter::each;
 use crate::sink::journal::{FileAtPath, Journal, OpenOutput, Out};
 use crate::sink::parts::{self, Parts};
 use crate::sink::product::{self, Product};
+use crate::sink::program;
 use crate::sink::resume::ResumeState;
 
 const CHANGED: &str = "it has changed since it was read; does another run write it?";
@@ -25,6 +26,8 @@ const CHANGED: &str = "it has changed since it was read; does another run write 
 #[derive(Debug, Clone)]
 pub(crate) enum OpenMode {
     Stdout,
+    /// The program's sink alone.
+    Program,
     /// A pipe or a device.
     Device(PathBuf),
     /// A file that did not exist.
@@ -53,7 +56,7 @@ impl OpenMode {
     /// The file that it names, if it names one.
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
-            OpenMode::Stdout | OpenMode::Device(_) => None,
+            OpenMode::Stdout | OpenMode::Program | OpenMode::Device(_) => None,
             OpenMode::New(path) | OpenMode::GoOn(path, _) | OpenMode::Replace(path) => Some(path),
             OpenMode::Unpack(product) => Some(product.path()),
             OpenMode::Parts(parts, _) => Some(parts.path()),
@@ -90,6 +93,7 @@ impl OpenMode {
 
     pub(crate) fn open_stream(&self) -> Result<OpenOutput, Error> {
         self.opened(match self {
+            OpenMode::Program => Ok(Out::Stream(Box::new(io::sink()))),
             OpenMode::Device(path) => OpenOptions::new()
                 .append(true)
                 .open(path)
@@ -143,6 +147,7 @@ impl fmt::Display for OpenMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenMode::Device(path) => path.display().fmt(f),
+            OpenMode::Program => f.write_str(program::NAME),
             _ => match self.path() {
                 Some(path) => path.display().fmt(f),
                 None => f.write_str("stdout"),

@@ -115,7 +115,7 @@ impl RateLimiterBuilder {
     /// The limits don't fit together, or can't be shared.
     pub fn build(&self) -> Result<RateLimiter, LimitError> {
         let policy = Policy::new(&self.settings, Duration::ZERO)?;
-        let limiter = RateLimiter::of_policy(&policy);
+        let limiter = RateLimiter::of_policy(&policy).made_of(&self.settings);
         if let Some(account) = &self.account {
             check_account(account)?;
             limiter.use_store(Arc::new(self.open_store(account)?));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::config::{Guard, Limit, Policy};
+use crate::config::{Guard, Limit, Policy, Settings};
 use crate::error::{AcquireError, LimitError};
 use crate::gate::builder::RateLimiterBuilder;
 use crate::gate::cost::{Acquired, Cost};
@@ -44,6 +44,8 @@ pub struct RateLimiter {
     pub(super) core: Arc<LimiterCore>,
     /// The key of attempts that name none.
     key: Option<Arc<str>>,
+    /// The limits as they were given to the builder.
+    settings: Option<Arc<Settings>>,
 }
 
 /// What a limiter has counted so far: see [`RateLimiter::snapshot`].
@@ -110,7 +112,8 @@ impl RateLimiter {
     }
 
     fn of(limits: LimitSet, clock: ClockFn, calendar: Option<CalendarFn>) -> RateLimiter {
-        RateLimiter { core: Arc::new(LimiterCore::new(limits, clock, calendar)), key: None }
+        let core = Arc::new(LimiterCore::new(limits, clock, calendar));
+        RateLimiter { core, key: None, settings: None }
     }
 
     /// A handle to the same limiter whose attempts have this key. Limits that each key has
@@ -126,7 +129,7 @@ impl RateLimiter {
     /// ```
     #[must_use]
     pub fn keyed(&self, key: &str) -> RateLimiter {
-        RateLimiter { core: self.core.clone(), key: Some(key.into()) }
+        RateLimiter { key: Some(key.into()), ..self.clone() }
     }
 
     /// Waits for a permit of this cost from all limits. A future that is dropped leaves the
@@ -273,6 +276,18 @@ impl RateLimiter {
 }
 
 impl RateLimiter {
+    /// The limiter, which was made of these settings.
+    pub(super) fn made_of(self, settings: &Settings) -> RateLimiter {
+        RateLimiter { settings: Some(Arc::new(settings.clone())), ..self }
+    }
+
+    /// The settings that it was made of, if it was made by a builder.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn settings(&self) -> Option<&Settings> {
+        self.settings.as_deref()
+    }
+
     /// From now on, limits that the store counts take their units from there. To be told
     /// before anything is sent.
     #[doc(hidden)]

@@ -1,0 +1,61 @@
+//! The parts of a job that are code of a program, and stand beside its text.
+
+use std::sync::Arc;
+
+use super::Job;
+use crate::error::Error;
+use crate::hooks::{Hooks, RequestHook, ResponseStep};
+use crate::limit::RateLimiter;
+use crate::source::{ProgramRows, Source};
+
+/// The parts of a job that are code of a program.
+#[derive(Clone, Default)]
+pub(crate) struct JobParts {
+    /// The rows, in place of the job's input.
+    pub rows: Option<ProgramRows>,
+    /// The hook that makes the requests of the first stage.
+    pub request: Option<Arc<dyn RequestHook>>,
+    /// The hook that makes the values of the last stage.
+    pub response: Option<ResponseStep>,
+    /// The limiter that the first stage shares with others.
+    pub limiter: Option<RateLimiter>,
+}
+
+impl JobParts {
+    /// The hooks of a stage.
+    pub fn hooks(&self, is_first: bool, is_last: bool) -> Hooks {
+        Hooks {
+            request: self.request.clone().filter(|_| is_first),
+            response: self.response.clone().filter(|_| is_last),
+        }
+    }
+
+    /// The source of the rows: the program, or that of the settings.
+    pub fn source(&self, settings: &crate::source::Settings) -> Result<Source, Error> {
+        match &self.rows {
+            Some(rows) => Source::of_program(settings, rows.clone()),
+            None => Source::new(settings),
+        }
+    }
+}
+
+/// Refuses hooks where the job makes several requests or records of a row by itself.
+pub(super) fn check(
+    job: &Job,
+    hooks: &Hooks,
+    has_items: bool,
+    has_pages: bool,
+) -> Result<(), Error> {
+    let Hooks { request, response } = hooks;
+    let has_parts = has_pages || job.poll.is_any() || job.batch.size.is_some();
+    let why = if response.is_some() && !job.extract.is_empty() {
+        "a hook makes the values of the answers, and extract does too: leave one of them out"
+    } else if response.is_some() && (has_items || has_parts || job.save.is_some()) {
+        "a hook makes the values of the one answer of a row: leave out items, pages, poll, batch and save, or the hook"
+    } else if request.is_some() && has_parts {
+        "a hook makes the one request of a row: leave out pages, poll and batch, or the hook"
+    } else {
+        return Ok(());
+    };
+    Err(Error::plan(why))
+}

@@ -1,0 +1,149 @@
+//! Records that the program takes itself.
+
+use std::fmt;
+use std::io;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::journal::SinkError;
+use crate::error::{BoxError, Error};
+use crate::format::entry::Encode;
+use crate::record::Record;
+
+/// The name of such an output in messages.
+pub(super) const NAME: &str = "the program's sink";
+
+/// Takes the records of a run, on the thread of the run that writes them.
+///
+/// While it works on records the next ones wait, and once a few hundred wait no further row
+/// begins: a sink that is slow makes the run slow, and takes no memory. The fields of each
+/// record's row ([`Row::fields`](crate::Row::fields)) include the values that were extracted.
+/// A job with an output file gives records to the sink after the file has them.
+///
+/// ```
+/// use throng::{BoxError, Record, Sink};
+///
+/// struct Prices(f64);
+///
+/// impl Sink for Prices {
+///     fn write(&mut self, records: Vec<Record>) -> Result<(), BoxError> {
+///         let price = |record: &Record| record.row.fields.get("price")?.as_f64();
+///         self.0 += records.iter().filter_map(price).sum::<f64>();
+///         Ok(())
+///     }
+/// }
+/// # Prices(0.0).write(Vec::new())?;
+/// # Ok::<(), BoxError>(())
+/// ```
+pub trait Sink: Send {
+    /// Takes records in the order in which they come, at least one. An error ends the run: of
+    /// these records it is not known whether the sink has them.
+    fn write(&mut self, records: Vec<Record>) -> Result<(), BoxError>;
+
+    /// Ends the sink after the last record, also of a run that ended early.
+    fn finish(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// Nobody reads the sink any more: the run ends without an error of its own.
+#[derive(Debug)]
+pub(crate) struct SinkClosed;
+
+impl fmt::Display for SinkClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the records have no reader any more")
+    }
+}
+
+impl std::error::Error for SinkClosed {}
+
+/// The sink of a plan, until its run takes it.
+#[derive(Clone)]
+pub(super) struct ProgramSink(Arc<Mutex<Option<Box<dyn Sink>>>>);
+
+impl ProgramSink {
+    pub fn new(sink: Box<dyn Sink>) -> ProgramSink {
+        ProgramSink(Arc::new(Mutex::new(Some(sink))))
+    }
+
+    /// The open sink of records with these values.
+    ///
+    /// # Errors
+    /// A run has taken it before.
+    pub fn open(&self, values: Vec<String>, is_alone: bool) -> Result<OpenSink, Error> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let sink = taken.ok_or_else(|| Error::plan(format!("{NAME} was taken by a run before")))?;
+        Ok(OpenSink { sink, values, is_alone, written: 0, is_finished: false })
+    }
+}
+
+impl fmt::Debug for ProgramSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProgramSink")
+    }
+}
+
+/// A sink that takes records.
+pub(super) struct OpenSink {
+    sink: Box<dyn Sink>,
+    /// The names of the extracted values.
+    values: Vec<String>,
+    /// Whether no file has the records too.
+    pub is_alone: bool,
+    /// Number of records that it has taken.
+    pub written: u64,
+    is_finished: bool,
+}
+
+impl OpenSink {
+    /// Hands records over.
+    pub fn write(&mut self, mut records: Vec<Record>) -> Result<(), SinkError> {
+        let number = records.len() as u64;
+        if number == 0 {
+            return Ok(());
+        }
+        for record in &mut records {
+            self.name_values(record);
+        }
+        self.sink.write(records).map_err(|error| failed(&*error))?;
+        self.written += number;
+        Ok(())
+    }
+
+    /// Makes the extracted values fields of the row.
+    fn name_values(&self, record: &mut Record) {
+        let values = match &mut record.outcome {
+            Ok(values) => values,
+            Err(_) => &mut record.kept,
+        };
+        let values = mem::take(values);
+        record.row.fields.extend(self.values.iter().cloned().zip(values));
+    }
+
+    /// Ends the sink, unless that was done.
+    pub fn finish(&mut self) -> Result<(), SinkError> {
+        if mem::replace(&mut self.is_finished, true) {
+            return Ok(());
+        }
+        self.sink.finish().map_err(|error| failed(&*error))
+    }
+}
+
+fn failed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> SinkError {
+    let io = error.downcast_ref::<io::Error>();
+    let is_closed = io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    if is_closed || error.is::<SinkClosed>() {
+        return SinkError::Closed;
+    }
+    SinkError::Failed(Error::stopped(format!("{NAME} has failed: {error}")))
+}
+
+/// Writes nothing, where no file has the records.
+pub(super) struct NoText;
+
+impl Encode for NoText {
+    fn record(&mut self, _: &Record, _: &mut Vec<u8>) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,8 @@
+//! The library as a program uses it, against a real server that judges.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed, and says where")]
+
+mod api;
+mod hooks;
+mod limits;
+mod runs;
