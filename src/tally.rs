@@ -11,7 +11,7 @@ mod groups;
 mod sketch;
 mod value;
 
-use crate::record::Record;
+use crate::record::{FailureKind, Record};
 pub use aggregate::{Aggregate, Settings};
 use failures::Failures;
 pub use failures::{Example, FailureGroup};
@@ -104,6 +104,12 @@ impl Tally {
     #[must_use]
     pub fn results(&self) -> Vec<AggregateResult> {
         self.aggregates.iter().map(GroupedAggregate::result).collect()
+    }
+
+    /// The kinds of failure with their numbers of rows, the most frequent first.
+    #[must_use]
+    pub fn failure_counts(&self) -> Vec<(FailureKind, u64)> {
+        self.failures.counts()
     }
 
     /// The kinds of failure, the most frequent first.

@@ -8,6 +8,7 @@ use crate::Error;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+mod color;
 mod completions;
 mod convert;
 #[cfg(feature = "simulate")]
@@ -18,6 +19,7 @@ mod flags;
 mod help;
 mod init;
 mod job;
+mod live;
 mod man;
 #[cfg(feature = "simulate")]
 mod mock;
@@ -45,6 +47,17 @@ use simulate::{self as demo, self as mock};
 #[derive(Parser)]
 #[command(name = "throng", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Arguments {
+    /// Colours: auto on a terminal, unless NO_COLOR is set, or where CLICOLOR_FORCE is
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        global = true,
+        hide_default_value = true,
+        help_heading = "Show"
+    )]
+    color: color::ColorWhen,
     #[command(subcommand)]
     command: Command,
 }
@@ -151,7 +164,7 @@ const WITHOUT_A_RUN: [&str; 3] = ["plan", "simulate", "try"];
 /// A flag that shows a run is accepted by a command that makes none, and is not in its help.
 fn without_effect(arg: clap::Arg) -> clap::Arg {
     let shows = arg.get_help_heading() == Some(flags::SHOW);
-    let has_effect = ["quiet", "verbose"].map(Some).contains(&arg.get_long());
+    let has_effect = ["color", "quiet", "verbose"].map(Some).contains(&arg.get_long());
     if shows && !has_effect { arg.hide(true) } else { arg }
 }
 
@@ -176,7 +189,10 @@ fn parsed(arguments: Vec<OsString>) -> Result<Command, Exit> {
     let words: Vec<String> = words.collect();
     let parsed = root.try_get_matches_from_mut(arguments);
     let error = match parsed.and_then(|matches| Arguments::from_arg_matches(&matches)) {
-        Ok(arguments) => return Ok(arguments.command),
+        Ok(arguments) => {
+            arguments.color.apply();
+            return Ok(arguments.command);
+        }
         Err(error) => error,
     };
     if error.kind() == ErrorKind::DisplayHelp {

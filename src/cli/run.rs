@@ -1,11 +1,10 @@
 //! `throng run`: runs a job.
 
-use std::io::IsTerminal;
 use std::path::Path;
 
 use crate::engine::Run;
 use crate::plan::check_apart;
-use crate::report::{Color, Report};
+use crate::report::Report;
 use crate::shutdown::ShutdownReason;
 use crate::{Error, Plan};
 use clap::Args;
@@ -13,7 +12,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::flags::DisplayFlags;
 use super::progress::ProgressDisplay;
-use super::{job, say, signals};
+use super::{color, job, say, signals};
 
 #[derive(Args)]
 #[group(skip)]
@@ -155,13 +154,8 @@ fn write_summary(report: &Report, show: &DisplayFlags) -> Result<(), Error> {
 }
 
 fn tell(report: &Report, show: &DisplayFlags) {
-    let color = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        Color::Always
-    } else {
-        Color::Never
-    };
     if show.verbose {
         report.worker_lines().iter().for_each(|line| say::note(line));
     }
-    say::painted(report.text(color).trim_end());
+    say::painted(report.text(color::of_stderr()).trim_end());
 }

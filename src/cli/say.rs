@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::report::{escape, visible};
 
+use super::live;
+
 /// Writes an error in its common form.
 pub fn error(error: &dyn std::fmt::Display) {
     note(&format!("throng: {}", escape(&error.to_string())));
@@ -17,8 +19,7 @@ pub fn note(text: &str) {
 
 /// Writes a text with colours, which is escaped already, to standard error.
 pub fn painted(text: &str) {
-    // A closed stderr leaves no way to report it.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    live::write_above(text);
 }
 
 /// Writes a result to stdout.

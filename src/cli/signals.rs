@@ -6,19 +6,25 @@ use std::sync::Arc;
 
 use crate::shutdown::{Interrupt, Shutdown, ShutdownReason};
 use crate::{Error, threads};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use rustix::process::{getpgrp, getsid};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 use super::exit::Exit;
-use super::say;
+use super::{live, say};
 
 /// Starts a thread that listens for signals.
 pub fn listen(stop: &Shutdown) -> Result<(), Error> {
     let mut signals = signals()?;
+    signals.add_signal(SIGTSTP).map_err(|error| unheard(&error))?;
     let stop = stop.clone();
     let listening = threads::spawn(move || {
         for signal in signals.forever() {
-            hear(&stop, interrupt(signal));
+            match signal {
+                SIGTSTP => suspend(),
+                signal => hear(&stop, interrupt(signal)),
+            }
         }
     });
     listening.map(drop).map_err(|error| unheard(&error))
@@ -43,6 +49,17 @@ fn signals() -> Result<Signals, Error> {
 
 fn unheard(error: &io::Error) -> Error {
     Error::stopped(format!("signals can't be listened to: {error}"))
+}
+
+/// Ctrl-Z: leaves the terminal as it was, and sleeps until `fg`. Without a shell that could wake
+/// it, as in a container, the process does not sleep: the system ignores the signal then, too.
+fn suspend() {
+    let has_shell = getsid(None).is_ok_and(|session| session != getpgrp());
+    if has_shell {
+        live::clear();
+        // Without it the run only goes on.
+        let _ = emulate_default_handler(SIGTSTP);
+    }
 }
 
 fn interrupt(signal: i32) -> Interrupt {

@@ -11,6 +11,7 @@ use http::Request;
 use jiff::Timestamp;
 
 use super::brake::Brake;
+use super::live::LiveFigures;
 use super::outages::Outages;
 use super::room::RoomGate;
 use crate::cookies::RunJars;
@@ -33,6 +34,7 @@ pub struct RunContext {
     /// When the run began, by the limiters' clock.
     pub started: Time,
     pub metrics: Metrics,
+    pub live: LiveFigures,
     pub shutdown: Shutdown,
     pub brake: Brake,
     pub outages: Outages,
@@ -88,6 +90,7 @@ impl RunContext {
             limiters,
             calendar_at_zero: world.calendar_at_zero(),
             metrics: Metrics::new(plan.workers.count),
+            live: LiveFigures::default(),
             shutdown: Shutdown::default(),
             brake: Brake::new(&plan),
             outages: Outages::new(),

@@ -11,12 +11,13 @@ use tokio::task::JoinSet;
 
 use self::channels::RunChannels;
 use self::context::{RealWorld, RunContext, RunSharing};
+use self::live::RecordFigures;
 use self::reader::LaterInput;
 use self::row::RowLogs;
 use self::worker::Worker;
 use crate::auth::Tokens;
 use crate::error::Error;
-use crate::limit::RateLimiter;
+use crate::limit::{Estimate, RateLimiter, SentRequests};
 use crate::metrics::{Metrics, TimeBreakdown};
 use crate::plan::{Plan, Stage};
 use crate::quota_store;
@@ -31,6 +32,7 @@ mod brake;
 mod channels;
 pub(crate) mod context;
 mod ending;
+pub(crate) mod live;
 mod outages;
 mod panics;
 mod poll_queue;
@@ -106,6 +108,32 @@ impl Run {
     #[must_use]
     pub fn limiter(&self) -> &RateLimiter {
         self.context.limiter(0)
+    }
+
+    /// Figures of the records so far, at most a second old.
+    pub(crate) fn record_figures(&self) -> RecordFigures {
+        self.context.live.read()
+    }
+
+    /// The least time that the limits leave for this number of rows, after these requests, and the
+    /// limit that binds; none where that is not known.
+    pub(crate) fn bound_of_rest(
+        &self,
+        rows: u64,
+        latency: Duration,
+        sent: &[SentRequests],
+    ) -> Option<Estimate> {
+        summary::bound_of_rest(&self.context, rows, latency, sent)
+    }
+
+    /// The time until the run's deadline, if it has one.
+    pub(crate) fn time_to_deadline(&self) -> Option<Duration> {
+        self.context.time_left()
+    }
+
+    /// Whether other runs share a limit of this name with the run.
+    pub(crate) fn is_shared(&self, limit: &str) -> bool {
+        self.context.other_runs(limit) > 0
     }
 
     /// The handle that ends the run early.

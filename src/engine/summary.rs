@@ -10,7 +10,8 @@ use super::context::{RunContext, RunSharing};
 use crate::error::Error;
 use crate::extract::{AnswerContext, keys_of};
 use crate::limit::{
-    Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter, UsedUnits, Workload, duration,
+    Estimate, FoundPace, Guard, LimitState, Policy, RateLimiter, SentRequests, Time, UsedBefore,
+    UsedUnits, Workload, duration,
 };
 use crate::metrics::{self, TimeShare, Warning, free_at};
 use crate::plan::{Plan, Stage};
@@ -119,14 +120,81 @@ pub fn bound(
         tally.counts().rows + sending.redirected
     };
     let used_before = context.used_before(0).cloned().unwrap_or_default();
-    let mut demand = context.plan.workload_of(needed, used_before);
+    let states = context.limiter(0).state();
+    let mut demand = workload(context, needed, used_before);
+    demand.first_answer = states.iter().filter_map(|it| it.first_answer).min();
+    bound_of_search(&states, policy, &demand, latency, start)
+}
+
+/// The least time for the rows that are left, after these requests; none where that is not
+/// known, or where no limit binds.
+pub fn bound_of_rest(
+    context: &RunContext,
+    rows: u64,
+    latency: Duration,
+    sent: &[SentRequests],
+) -> Option<Estimate> {
+    if context.plan.stages.len() > 1 {
+        return None;
+    }
+    let (policy, now) = (context.plan.policy(), context.limiter(0).now());
+    let sending = context.metrics.sending();
+    let requests = requests_for(context, rows)?.saturating_sub(sending.in_flight);
+    let mut used = policy.used_by(sent, latency, now);
+    let passed = now.since(context.started);
+    for (limit, keys) in context.used_before(0).into_iter().flatten() {
+        let later = |key: &UsedUnits| UsedUnits {
+            units: key
+                .units
+                .iter()
+                .filter_map(|it| Some((it.0.checked_sub(passed)?, it.1)))
+                .collect(),
+            wanted: key.wanted.clone(),
+        };
+        used.entry(limit.clone()).or_default().extend(keys.iter().map(later));
+    }
+    for units in used.values_mut().flatten() {
+        units.units.sort_unstable();
+    }
+    let demand = workload(context, requests, used);
+    bound_of_search(&context.limiter(0).state(), policy, &demand, latency, now)
+}
+
+/// Number of records after which the requests of a row are known well enough.
+const ENOUGH_RECORDS: u64 = 20;
+
+/// Number of requests that this number of rows will take, as the rows so far have taken; none
+/// where that is not known yet.
+fn requests_for(context: &RunContext, rows: u64) -> Option<u64> {
+    let (metrics, stage) = (&context.metrics, context.plan.first());
+    let sending = metrics.sending();
+    let done = metrics.ok() + metrics.failed();
+    if done >= ENOUGH_RECORDS {
+        let each = sending.sent.saturating_sub(sending.in_flight) as f64 / done as f64;
+        return Some((rows as f64 * each).ceil() as u64);
+    }
+    (!stage.has_parts()).then(|| rows.div_ceil(stage.batch_size() as u64))
+}
+
+/// The workload of this number of requests, at the costs that answers have told.
+fn workload(context: &RunContext, requests: u64, used_before: UsedBefore) -> Workload {
+    let mut demand = context.plan.workload_of(requests, used_before);
     for (unit, factor) in context.metrics.cost_factors() {
         demand.scale(unit, factor);
     }
-    let states = context.limiter(0).state();
-    demand.first_answer = states.iter().filter_map(|it| it.first_answer).min();
-    let bound = policy.bound(&demand, latency, start);
-    let of_search = states.iter().filter_map(|it| found_bound(it, policy, &demand, latency));
+    demand
+}
+
+/// The least time under these limits, or at the pace that a search has found.
+fn bound_of_search(
+    states: &[LimitState],
+    policy: &Policy,
+    demand: &Workload,
+    latency: Duration,
+    start: Time,
+) -> Option<Estimate> {
+    let bound = policy.bound(demand, latency, start);
+    let of_search = states.iter().filter_map(|it| found_bound(it, policy, demand, latency));
     bound.into_iter().chain(of_search).max_by_key(|bound| bound.time)
 }
 

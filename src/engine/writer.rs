@@ -34,6 +34,7 @@ pub fn write(
             let without_values = batch.iter().filter(|record| record.outcome.is_err());
             on_trial.extend(without_values.map(|record| record.row.number));
         }
+        context.live.publish(&tally);
         let written = written.and_then(|()| writer.deliver(batch));
         check_failures(context, &tally);
         let written =

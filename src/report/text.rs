@@ -60,7 +60,9 @@ impl Report {
 }
 
 impl Color {
-    fn paint(self, style: Style, text: &str) -> String {
+    /// The text in this style.
+    #[must_use]
+    pub fn paint(self, style: Style, text: &str) -> String {
         match self {
             Color::Never => text.to_owned(),
             Color::Always => format!("{style}{text}{style:#}"),

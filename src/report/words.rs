@@ -11,7 +11,7 @@ pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
 }
 
 /// `12,000`.
-pub(super) fn count(count: u64) -> String {
+pub fn count(count: u64) -> String {
     grouped(&count.to_string())
 }
 

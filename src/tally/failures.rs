@@ -71,6 +71,14 @@ impl Failures {
         kinds
     }
 
+    /// The kinds with their numbers of rows, the most frequent first.
+    pub(super) fn counts(&self) -> Vec<(FailureKind, u64)> {
+        let counts = self.0.iter().map(|group| (group.kind.clone(), group.count));
+        let mut counts: Vec<(FailureKind, u64)> = counts.collect();
+        counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.text().cmp(&b.0.text())));
+        counts
+    }
+
     fn kind(&mut self, kind: &FailureKind) -> &mut FailureGroup {
         let index = match self.index(kind) {
             Some(index) => index,

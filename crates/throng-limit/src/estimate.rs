@@ -34,6 +34,15 @@ pub struct UsedUnits {
     pub wanted: Vec<u64>,
 }
 
+/// Requests that were sent at about the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentRequests {
+    /// The latest time at which any of them was sent.
+    pub at: Time,
+    /// Number of requests.
+    pub requests: u64,
+}
+
 impl UsedUnits {
     /// The sum of all units.
     #[must_use]
@@ -130,6 +139,23 @@ impl Policy {
         })
     }
 
+    /// The units that are used up now by requests which were sent at these times, in order, of
+    /// limits on requests that hold for the whole run or for each key of a pool.
+    #[must_use]
+    pub fn used_by(&self, sent: &[SentRequests], latency: Duration, now: Time) -> UsedBefore {
+        let rules = self.rules().iter().filter(|rule| rule.unit == 0);
+        let rules = rules.filter(|rule| !matches!(rule.scope, LimitScope::Scope(_)));
+        let used = |rule: &Rule| {
+            let units = match rule.rate_pattern()? {
+                RatePattern::Paced { per_second, .. } => in_bucket(sent, per_second, now),
+                RatePattern::AtOnce { .. } => return None,
+                pattern => in_windows(rule, pattern.period()?, sent, latency, now),
+            };
+            Some((rule.name.clone(), vec![UsedUnits { units, wanted: Vec::new() }]))
+        };
+        rules.filter_map(used).collect()
+    }
+
     fn load(
         &self,
         rule: &Rule,
@@ -172,6 +198,36 @@ impl Policy {
         };
         keys.iter().filter_map(load).collect()
     }
+}
+
+/// The units of requests that still count in windows of this period.
+fn in_windows(
+    rule: &Rule,
+    period: Duration,
+    sent: &[SentRequests],
+    latency: Duration,
+    now: Time,
+) -> Vec<(Duration, u64)> {
+    let waits = if rule.guard() == Guard::Strict { latency } else { Duration::ZERO };
+    let wait = |sent: &SentRequests| {
+        let free = rule.free_again(sent.at, waits);
+        free.unwrap_or_else(|| sent.at.after(period + waits)).since(now)
+    };
+    let units = sent.iter().map(|sent| (wait(sent), sent.requests));
+    units.filter(|(wait, units)| !wait.is_zero() && *units > 0).collect()
+}
+
+/// The units of requests that have not leaked yet from a bucket.
+fn in_bucket(sent: &[SentRequests], per_second: f64, now: Time) -> Vec<(Duration, u64)> {
+    let mut level = 0.0_f64;
+    let mut at = Time::ZERO;
+    for SentRequests { at: sent, requests } in sent {
+        level = (level - sent.since(at).as_secs_f64() * per_second).max(0.0) + *requests as f64;
+        at = *sent;
+    }
+    level -= now.since(at).as_secs_f64() * per_second;
+    let wait = Duration::try_from_secs_f64(level / per_second).unwrap_or_default();
+    if wait.is_zero() { Vec::new() } else { vec![(wait, level.ceil() as u64)] }
 }
 
 /// When a run begins.
@@ -568,6 +624,33 @@ mod tests {
         // Two that may arrive in 30 s hold their place, and no others up.
         assert_eq!(bound("bucket:10/1s", 8, &[(30, 2)]), 0.0);
         assert_eq!(bound("bucket:10/1s", 110, &[(30, 2)]), 10.2);
+    }
+
+    #[test]
+    fn requests_that_were_sent_a_while_ago_count_for_the_rest_of_their_period() {
+        let used = |rate: &str, sent: &[(u64, u64)], millis: u64| {
+            let settings = Settings { rate: vec![rate.parse().unwrap()], ..Settings::default() };
+            let policy = Policy::new(&settings, Duration::ZERO).unwrap();
+            let policy = policy.on_clock(Timestamp::UNIX_EPOCH);
+            let at = |millis| Time::ZERO.after(Duration::from_millis(millis));
+            let sent: Vec<SentRequests> = sent
+                .iter()
+                .map(|&(millis, requests)| SentRequests { at: at(millis), requests })
+                .collect();
+            let used = policy.used_by(&sent, Duration::from_millis(250), at(millis));
+            let used = used[&policy.rules()[0].name][0].units.clone();
+            let in_millis = |(wait, units): (Duration, u64)| (wait.as_millis() as u64, units);
+            used.into_iter().map(in_millis).collect::<Vec<_>>()
+        };
+        let sent = [(0, 20), (4_000, 2)];
+        assert_eq!(used("22/5s", &sent, 4_100), [(1_150, 20), (5_150, 2)]);
+        assert_eq!(used("22/5s", &sent, 6_000), [(3_250, 2)]);
+        // Clocks may differ by a twentieth of the period.
+        assert_eq!(used("22/5s@clock", &sent, 4_500), [(750, 20), (750, 2)]);
+        assert_eq!(used("22/5s@clock", &sent, 5_300), []);
+        // 10 of them have leaked in a second.
+        assert_eq!(used("bucket:10/1s", &[(0, 15)], 1_000), [(500, 5)]);
+        assert_eq!(used("bucket:10/1s", &[(0, 15)], 2_000), []);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub use gate::{Cost, LimitState, LimiterSnapshot, Permit, RateLimiter, RateLimit
 
 mod estimate;
 #[doc(hidden)]
-pub use estimate::{Estimate, UsedBefore, UsedUnits, Workload};
+pub use estimate::{Estimate, SentRequests, UsedBefore, UsedUnits, Workload};
 
 #[cfg(test)]
 mod schedules;

@@ -12,7 +12,7 @@ pub struct DisplayFlags {
     /// The summary as JSON; - is standard output, if no records go there
     #[arg(long, value_name = "FILE")]
     pub summary_json: Option<String>,
-    /// auto: a bar on a terminal, a line every few seconds otherwise
+    /// auto: two live lines on a terminal, a line every few seconds otherwise
     #[arg(long, value_enum, default_value_t)]
     pub progress: Progress,
     /// Also show the work of each worker
@@ -26,10 +26,10 @@ pub struct DisplayFlags {
 /// The form of the progress display.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Progress {
-    /// A bar on a terminal, else log lines.
+    /// Live lines on a terminal, else log lines.
     #[default]
     Auto,
-    /// One live line.
+    /// Two live lines, where there is a terminal.
     Bar,
     /// A line every few seconds.
     Log,

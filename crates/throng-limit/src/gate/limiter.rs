@@ -373,6 +373,16 @@ impl RateLimiter {
         Some(state.waiters.as_ref()?.stats.until()?.since(now))
     }
 
+    /// The name of the limit that blocks the first waiter now; none if there is no waiter, or if
+    /// it is the server.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn blocked_by(&self) -> Option<String> {
+        let state = self.core.lock();
+        let by = state.waiters.as_ref()?.stats.blocked_by()?;
+        Some(state.limits.blocked_time(by, Duration::ZERO).name).filter(|name| !name.is_empty())
+    }
+
     /// The number of attempts that wait for a permit.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -332,6 +332,12 @@ impl WaitStats {
         (self.now, self.last, self.since) = (by, by.or(self.last), now);
     }
 
+    /// What blocks the first waiter; none if there is no waiter.
+    #[must_use]
+    pub fn blocked_by(&self) -> Option<Blocker> {
+        self.now.map(|blocked| blocked.by)
+    }
+
     /// When the first waiter may go on, or could have, as far as is known.
     #[must_use]
     pub fn until(&self) -> Option<Time> {
