@@ -10,6 +10,7 @@ use crate::format::column_set::ColumnSet;
 use crate::format::{Format, parquet};
 use crate::fs::placed;
 use crate::row::Row;
+use crate::sink;
 use crate::source::{Rows, Settings, Source};
 
 mod selection;
@@ -106,6 +107,22 @@ pub fn convert(
     let format = new_file(to, replace)?;
     let source = Source::new(from)?;
     placed(to, |new| write_selected(&source, selection, format, new))
+}
+
+/// Converts the records of rows that failed of one file into another one, as [`convert`] does.
+///
+/// # Errors
+/// What is wrong with either.
+pub fn convert_failed(from: &Settings, to: &Path) -> Result<u64, Error> {
+    let format = new_file(to, false)?;
+    let source = Source::new(from)?;
+    placed(to, |new| write_rows(&|| Ok(failed(source.rows()?)), format, new))
+}
+
+/// The records of rows that failed.
+pub fn failed(rows: Rows) -> Rows {
+    let is_ok = |row: &Row| sink::is_ok(&row.fields) == Some(true);
+    Box::new(rows.filter(move |row| !row.as_ref().is_ok_and(is_ok)))
 }
 
 /// Checks that a file can be made, or replaced if that is meant; gives its format.

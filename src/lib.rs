@@ -144,6 +144,9 @@ pub mod cli;
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod internals {
+    pub mod convert {
+        pub use crate::convert::*;
+    }
     pub mod curl {
         pub use crate::curl::*;
     }

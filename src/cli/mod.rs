@@ -1,10 +1,10 @@
 //! The command line: flags, progress, messages and exit codes.
 
 use std::ffi::OsString;
-use std::panic::catch_unwind;
+use std::panic::{UnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use crate::Error;
+use crate::{Error, Run};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -112,17 +112,31 @@ enum Command {
 
 /// The `throng` command: reads the arguments of the process and carries them out.
 pub fn main() -> ExitCode {
-    // The panic's message is already on stderr; only the exit code is left.
-    catch_unwind(carry_out).unwrap_or(Exit::Stopped).into()
+    ExitCode::from(main_with(std::env::args_os()))
 }
 
-fn carry_out() -> Exit {
+/// Carries out these arguments, of which the first is the command's name; gives the exit code.
+pub fn main_with(arguments: impl Iterator<Item = OsString> + UnwindSafe) -> u8 {
+    // The panic's message is already on stderr; only the exit code is left.
+    catch_unwind(|| carry_out(arguments)).unwrap_or(Exit::Stopped) as u8
+}
+
+/// Does the work of a run while a bar on standard error shows its progress.
+pub fn with_bar<T>(run: &Run, work: impl FnOnce() -> T) -> T {
+    let show = flags::DisplayFlags { progress: flags::Progress::Bar, ..Default::default() };
+    let watch = progress::ProgressDisplay::start(run, &show);
+    let done = work();
+    watch.end();
+    done
+}
+
+fn carry_out(arguments: impl Iterator<Item = OsString>) -> Exit {
     crate::plan::workers::raise_file_limit();
     if let Err(error) = signals::survive_file_limits() {
         say::error(&error);
         return Exit::of(&error);
     }
-    let command = match parsed(flags::joined(help_last(std::env::args_os()))) {
+    let command = match parsed(flags::joined(help_last(arguments))) {
         Ok(command) => command,
         Err(exit) => return exit,
     };

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use crate::format::Format;
-use crate::fs::placed;
 use crate::plan::check_apart;
 use crate::record::Record;
 use crate::report::{FailureListing, Report};
 use crate::row::Row;
-use crate::source::{self, Rows, Source};
+use crate::source::{self, Source};
 use crate::tally::{Aggregate, Tally};
 use crate::{Error, convert, sink};
 use clap::Args;
@@ -81,9 +80,8 @@ impl ReportArgs {
         check_apart("RESULTS", Some(&self.results), "the output (--output)", output)?;
         let table = output.map(Path::new).filter(|output| Format::of_output(output).is_some());
         if let Some(table) = table {
-            let format = convert::new_file(table, false)?;
-            let failed = || Ok(failed(source.rows()?));
-            let count = placed(table, |new| convert::write_rows(&failed, format, new))?;
+            let from = source::Settings { file: Some(self.results.clone()), ..Default::default() };
+            let count = convert::convert_failed(&from, table)?;
             let noun = if count == 1 { "row" } else { "rows" };
             say::note(&format!("{count} failed {noun}: {}", table.display()));
             return Ok(if count > 0 { Exit::SomeFailed } else { Exit::Ok });
@@ -100,10 +98,4 @@ impl ReportArgs {
         }
         Ok(Exit::of_run(None, listing.failed()))
     }
-}
-
-/// The records of rows that failed.
-fn failed(rows: Rows) -> Rows {
-    let is_ok = |row: &Row| sink::is_ok(&row.fields) == Some(true);
-    Box::new(rows.filter(move |row| !row.as_ref().is_ok_and(is_ok)))
 }

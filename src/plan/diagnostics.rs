@@ -30,7 +30,7 @@ const EXPECTED: [(&str, &str); 10] = [
 ];
 
 /// The error in a user's words; for an unknown field with the name that was meant.
-fn helpful(what: &str) -> String {
+pub(super) fn helpful(what: &str) -> String {
     for (technical, plain) in EXPECTED {
         if let Some(before) = what.strip_suffix(technical) {
             return format!("{before}{plain}");

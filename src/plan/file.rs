@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::diagnostics::{by_json, by_toml};
+use super::diagnostics::{by_json, by_toml, helpful};
 use super::{Job, Layers, legacy};
 use crate::error::Error;
 use crate::format::json;
@@ -51,6 +52,25 @@ impl Layers {
             parse_toml(text)
         };
         let tree = tree.map_err(|why| Error::plan(format!("{name}, {why}")))?;
+        Ok(Layers::of(tree))
+    }
+}
+
+impl Layers {
+    /// The settings of a tree that a program has made, with `name` in errors.
+    ///
+    /// # Errors
+    /// The key that is wrong, and what was meant if that can be guessed.
+    pub fn of_program(name: &str, tree: Value) -> Result<Layers, Error> {
+        let mut path = serde_path_to_error::Track::new();
+        let job = Job::deserialize(serde_path_to_error::Deserializer::new(&tree, &mut path));
+        job.map_err(|error| {
+            let place = match path.path().to_string() {
+                path if path == "." => String::new(),
+                path => format!(", {path}"),
+            };
+            Error::plan(format!("{name}{place}: {}", helpful(&error.to_string())))
+        })?;
         Ok(Layers::of(tree))
     }
 }

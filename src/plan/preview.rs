@@ -89,6 +89,29 @@ impl Plan {
         text
     }
 
+    /// The least time for all rows that are left, if each answer takes `latency`; none where
+    /// the rows aren't known or no limit on the rate holds.
+    #[must_use]
+    pub fn least_time(
+        &self,
+        latency: Duration,
+        now: Time,
+        shared: &[Vec<SharedLimit>],
+    ) -> Option<Duration> {
+        let demand = self.demand(shared);
+        let forecast = Forecast { policy: &self.first().policy, demand, latency, now };
+        forecast.bound(latency).map(|bound| bound.time)
+    }
+
+    /// The cost of all rows that are left in each unit but requests; empty where the rows aren't
+    /// known.
+    #[must_use]
+    pub fn total_costs(&self) -> Vec<(String, u64)> {
+        let units = self.first().policy.units().iter().cloned();
+        let sums = self.work.iter().flat_map(|work| work.sum.units.iter().copied());
+        units.zip(sums).skip(1).collect()
+    }
+
     /// How answers are saved to files, and the file of the first row, as far as it is known.
     fn files(&self) -> Option<String> {
         let stage = self.last();

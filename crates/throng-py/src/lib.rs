@@ -1,0 +1,36 @@
+//! The native part of the Python package `throng`; `python/throng` has what people call.
+//!
+//! No thread of Rust ever attaches to Python: a thread that did so while the interpreter ends
+//! would crash it. Threads of Python come here, let go of the interpreter while they wait, and
+//! look for signals ten times a second.
+
+use pyo3::prelude::*;
+
+mod command;
+mod errors;
+mod job;
+mod limiter;
+mod process;
+mod run;
+mod table;
+mod wait;
+mod waker;
+
+/// The native part of throng.
+#[pymodule(gil_used = false)]
+mod _throng {
+    #[pymodule_export]
+    use crate::command::main;
+    #[pymodule_export]
+    use crate::errors::{Error, LimitError, PlanError, Stopped};
+    #[pymodule_export]
+    use crate::job::{Job, Plan};
+    #[pymodule_export]
+    use crate::limiter::{Acquire, Limiter, Permit};
+    #[pymodule_export]
+    use crate::run::Run;
+    #[pymodule_export]
+    use crate::table::{Records, convert, records};
+    #[pymodule_export]
+    use crate::waker::Waker;
+}
