@@ -86,6 +86,7 @@ mod secret;
 mod engine;
 pub use engine::{Run, run};
 mod builder;
+pub mod events;
 pub use builder::{IntoRowRequest, JobBuilder, JobHandle, Progress, RecordStream};
 mod metrics;
 mod shutdown;

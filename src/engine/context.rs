@@ -2,8 +2,8 @@
 //! chance, and the servers that answer it.
 
 use std::num::NonZeroUsize;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -14,7 +14,9 @@ use super::brake::Brake;
 use super::live::LiveFigures;
 use super::outages::Outages;
 use super::room::RoomGate;
+use super::sampler::TallySnapshot;
 use crate::cookies::RunJars;
+use crate::events::{Event, EventBus, EventKind};
 use crate::limit::{Cost, FileQuotaStore, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
 use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
 use crate::plan::{Deadline, Plan, Stage};
@@ -35,6 +37,9 @@ pub struct RunContext {
     pub started: Time,
     pub metrics: Metrics,
     pub live: LiveFigures,
+    pub events: EventBus,
+    /// The writer's figures, as subscribers get them.
+    pub tally: Mutex<TallySnapshot>,
     pub shutdown: Shutdown,
     pub brake: Brake,
     pub outages: Outages,
@@ -91,6 +96,8 @@ impl RunContext {
             calendar_at_zero: world.calendar_at_zero(),
             metrics: Metrics::new(plan.workers.count),
             live: LiveFigures::default(),
+            events: EventBus::default(),
+            tally: Mutex::default(),
             shutdown: Shutdown::default(),
             brake: Brake::new(&plan),
             outages: Outages::new(),
@@ -110,6 +117,31 @@ impl RunContext {
         let own = self.limiters.iter().zip(self.plan.limited_stages());
         own.filter(|(_, stage)| stage.shared_limiter.is_none())
             .for_each(|(limiter, _)| limiter.close());
+    }
+
+    /// Number of records that the run will write, if it is known.
+    pub fn rows_to_do(&self) -> Option<u64> {
+        let rows = self.plan.rows().filter(|_| !self.plan.columns.items);
+        rows.map(|rows| rows.saturating_sub(self.plan.output.done().len()))
+    }
+
+    /// The file that is being made of all records, at the end of the run.
+    pub fn makes(&self) -> Option<String> {
+        let is_written = self.metrics.is_all_written() && !self.shutdown.is_requested();
+        let output = &self.plan.output;
+        output.path().filter(|_| is_written && output.makes())
+    }
+
+    /// Emits an event if a subscriber listens.
+    pub fn emit(&self, kind: impl FnOnce() -> EventKind) {
+        if self.events.is_observed() {
+            self.events.send(vec![self.event(kind())]);
+        }
+    }
+
+    /// An event of this moment.
+    pub fn event(&self, kind: EventKind) -> Event {
+        Event::now(self.metrics.elapsed(), kind)
     }
 
     /// Notes that jobs wait in the log for a later run.

@@ -12,6 +12,7 @@ use crate::limit::{AcquireError, Rule, Time, duration};
 use crate::plan::Deadline;
 use crate::record::FailureKind;
 use crate::send::{Origin, SendError};
+use crate::shutdown::ShutdownReason;
 
 /// Why no request of this stage gets a permit any more, and when it would get one.
 pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError) -> String {
@@ -86,6 +87,16 @@ pub fn unreachable(error: &SendError) -> String {
         format!("the server can't be reached: {kind}: {detail} Else {advice}")
     } else {
         format!("the server can't be reached: {kind}: {detail}; {advice}")
+    }
+}
+
+/// The reason for which a run ended before its last row, in words.
+pub fn stop_reason(reason: ShutdownReason) -> String {
+    match reason {
+        ShutdownReason::Interrupted(_) => "interrupted".to_owned(),
+        ShutdownReason::Cancelled => "cancelled".to_owned(),
+        ShutdownReason::Unread => "the reader of the output has closed it".to_owned(),
+        ShutdownReason::Error(why) => why,
     }
 }
 

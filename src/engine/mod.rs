@@ -17,6 +17,7 @@ use self::row::RowLogs;
 use self::worker::Worker;
 use crate::auth::Tokens;
 use crate::error::Error;
+use crate::events::{EventKind, Subscription};
 use crate::limit::{Estimate, RateLimiter, SentRequests};
 use crate::metrics::{Metrics, TimeBreakdown};
 use crate::plan::{Plan, Stage};
@@ -27,6 +28,7 @@ use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::{Identity, IntentWriter, LaterRows, PollLogWriter};
 use crate::source::Rows;
 use crate::tally::{Counts, Tally};
+use crate::threads;
 
 mod brake;
 mod channels;
@@ -39,6 +41,7 @@ mod poll_queue;
 mod reader;
 mod room;
 pub(crate) mod row;
+pub(crate) mod sampler;
 pub(crate) mod summary;
 mod worker;
 mod writer;
@@ -78,9 +81,7 @@ impl Run {
     /// Number of records that the run will write, if it is known.
     #[must_use]
     pub fn rows_to_do(&self) -> Option<u64> {
-        let done = self.plan().output.done().len();
-        let rows = self.plan().rows().filter(|_| !self.plan().columns.items);
-        rows.map(|rows| rows.saturating_sub(done))
+        self.context.rows_to_do()
     }
 
     /// The counters.
@@ -165,6 +166,42 @@ impl Run {
         share_limits(&self.context)
     }
 
+    /// The events of the run from now on, and its start if it has begun. They come while
+    /// [`run`](Run::run) is at work, and end with [`EventKind::RunEnded`].
+    ///
+    /// ```no_run
+    /// use throng::events::EventKind;
+    /// use throng::{Job, Plan, Run};
+    ///
+    /// let job = Job::read("quotes.toml")?;
+    /// let run = Run::new(Plan::new(&job, &|name| std::env::var(name).ok())?);
+    /// let events = run.subscribe()?;
+    /// let display = std::thread::spawn(move || {
+    ///     for event in events {
+    ///         if let EventKind::Snapshot(snapshot) = &event.kind {
+    ///             println!("{} rows are ok", snapshot.rows.ok);
+    ///         }
+    ///     }
+    /// });
+    /// run.run()?;
+    /// display.join().unwrap();
+    /// # Ok::<(), throng::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn subscribe(&self) -> Result<Subscription, Error> {
+        let bus = &self.context.events;
+        let (subscription, messages) = bus.subscribe();
+        if let Some(messages) = messages {
+            let (context, subscribers) = (Arc::downgrade(&self.context), bus.subscribers());
+            let lost = bus.lost();
+            threads::spawn(move || sampler::run(&context, &messages, &subscribers, &lost))
+                .map_err(|error| Error::stopped(format!("no events can be had: {error}")))?;
+        }
+        Ok(subscription)
+    }
+
     /// Takes every row to its record, on this thread and the workers'. Returns when the last
     /// record is written, or when a stop was requested and the requests in flight are answered.
     ///
@@ -172,6 +209,18 @@ impl Run {
     /// The input or the output can't be opened. Later errors are in the report.
     pub fn run(&self) -> Result<Report, Error> {
         self.metrics().start();
+        let context = &self.context;
+        context.emit(|| EventKind::RunStarted(Box::new(sampler::run_started(context))));
+        let done = self.carry_out();
+        let ended = match &done {
+            Ok(report) => sampler::run_ended(context, report),
+            Err(error) => sampler::not_begun(error),
+        };
+        context.events.end(context.event(EventKind::RunEnded(Box::new(ended))));
+        done
+    }
+
+    fn carry_out(&self) -> Result<Report, Error> {
         let plan = self.plan();
         if plan.has_nothing_to_do() {
             return self.report_finished();
@@ -244,9 +293,7 @@ impl Run {
     /// The file that is being made of all records, at the end of the run.
     #[must_use]
     pub fn makes(&self) -> Option<String> {
-        let is_written = self.metrics().is_all_written() && !self.context.shutdown.is_requested();
-        let output = &self.plan().output;
-        output.path().filter(|_| is_written && output.makes())
+        self.context.makes()
     }
 
     /// The log of intents, if the plan has requests that must not be sent twice.

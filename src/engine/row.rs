@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri};
@@ -18,13 +19,14 @@ use tokio::sync::Semaphore;
 use crate::engine::context::RunContext;
 use crate::engine::ending;
 use crate::engine::poll_queue::PollQueue;
+use crate::events::{EventKind, RequestRetried};
 use crate::extract::{self, AnswerContext};
 use crate::format::KeepBody;
 use crate::judge::{Decision, Meaning, Tries, Verdict, delivery};
 use crate::limit::Cost;
 use crate::metrics::WaitReason;
 use crate::plan::Stage;
-use crate::record::{Failure, FailureKind, Record};
+use crate::record::{Failure, FailureKind, Record, excerpt};
 use crate::row::Row;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, Delivery, Origin, SendError};
@@ -51,6 +53,9 @@ pub use polls::{PolledJob, job_failed};
 pub use stand_in::StandIn;
 #[cfg(feature = "cli")]
 pub use try_once::Attempted;
+
+/// Maximum number of characters of a failure's details in an event.
+const MAX_DETAIL: usize = 500;
 
 /// Takes the rows of one worker and one stage to their records.
 pub struct RowExecutor {
@@ -396,8 +401,9 @@ impl RequestExecutor {
                     self.check_reached(request.uri(), terms.purpose, &outcome)?;
                     return Ok(Err(self.given_up(failure, outcome, trace)));
                 }
-                (Verdict::Retry(pause), _) => {
+                (Verdict::Retry(pause), outcome) => {
                     self.counters().retried();
+                    self.emit_retried(terms, &outcome, pause, trace);
                     let _waits = self.waits(WaitReason::Backoff);
                     self.unless_stopped(tokio::time::sleep(pause)).await?;
                 }
@@ -407,6 +413,36 @@ impl RequestExecutor {
                 (Verdict::Done | Verdict::Stop, Err(_)) => {}
             }
         }
+    }
+
+    /// Emits the event of an attempt that failed, and that another one follows.
+    fn emit_retried(
+        &self,
+        terms: AttemptTerms<'_>,
+        outcome: &AttemptOutcome,
+        pause: Duration,
+        trace: &AttemptTrace,
+    ) {
+        self.context.emit(|| {
+            let Failure { kind, detail } = match outcome {
+                Ok(answer) => answer.failure(),
+                Err(error) => error.failure(),
+            };
+            // What the servers of tokens and logins say is secret.
+            let is_secret = outcome.is_ok() && terms.purpose.of_credentials().is_some();
+            let mut detail = if is_secret { String::new() } else { detail };
+            if let Some(of_row) = terms.row.and_then(|row| row.jar.secrets()) {
+                detail = of_row.hide(detail);
+            }
+            let detail = self.context.plan.secrets.hide(detail);
+            EventKind::RequestRetried(Box::new(RequestRetried {
+                row: terms.row.map(|row| row.number),
+                attempts: trace.attempts,
+                kind: kind.text().into_owned(),
+                detail: excerpt(&detail, MAX_DETAIL),
+                pause,
+            }))
+        });
     }
 
     /// Lets a refused request go again: it costs no try. Where the server has a part in the job's

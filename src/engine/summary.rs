@@ -7,6 +7,7 @@ use jiff::Zoned;
 
 use super::brake::UniformFailure;
 use super::context::{RunContext, RunSharing};
+use super::ending::stop_reason;
 use crate::error::Error;
 use crate::extract::{AnswerContext, keys_of};
 use crate::limit::{
@@ -20,7 +21,6 @@ use crate::report::{
     BrakeReport, FoundLimit, LimitReport, RateReport, Report, RowReport, RunEnding, SendReport,
     SharingReport, WorkerReport,
 };
-use crate::shutdown::ShutdownReason;
 use crate::tally::Tally;
 
 /// The tally of the records that earlier runs have left in the output; none if there are none.
@@ -384,12 +384,7 @@ fn ending(context: &RunContext, tally: &Tally) -> RunEnding {
     let output = &context.plan.output;
     let has_records = tally.counts().rows > 0 || !output.done().is_empty() || context.leaves_jobs();
     let path = output.path().filter(|_| has_records);
-    let stopped = context.shutdown.reason().map(|reason| match reason {
-        ShutdownReason::Interrupted(_) => "interrupted".to_owned(),
-        ShutdownReason::Cancelled => "cancelled".to_owned(),
-        ShutdownReason::Unread => "the reader of the output has closed it".to_owned(),
-        ShutdownReason::Error(why) => why,
-    });
+    let stopped = context.shutdown.reason().map(stop_reason);
     let is_cut = stopped.is_none() && context.plan.is_cut_short();
     let rest = path.as_ref().filter(|_| is_cut).map(|path| {
         format!("the same command without --take, and with --resume, goes on with {path}")

@@ -1,6 +1,7 @@
 //! The writer, the only owner of output and tally: lines are never torn, and counts agree
 //! with the records written.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -9,10 +10,13 @@ use roaring::RoaringTreemap;
 use super::channels::{self, OutboxBatch};
 use super::context::RunContext;
 use super::reader::ReaderProgress;
+use super::sampler::TallySnapshot;
 use crate::error::Error;
+use crate::events::{Event, EventKind, RowFailed};
+use crate::record::Record;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::{SinkError, Writer};
-use crate::tally::{Counts, Tally};
+use crate::tally::{Counts, Example, Tally};
 use crate::threads;
 
 /// Writes and tallies records until no worker is left to send any. When they
@@ -27,6 +31,7 @@ pub fn write(
 ) -> Tally {
     let mut tally = Tally::new(&context.plan.aggregates, &context.plan.columns.values);
     let mut on_trial = RoaringTreemap::new();
+    let mut shown = TallyDisplay::default();
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
         let written = write_batch(context, &mut writer, &mut tally, &batch, last);
@@ -35,6 +40,10 @@ pub fn write(
             on_trial.extend(without_values.map(|record| record.row.number));
         }
         context.live.publish(&tally);
+        if context.events.is_observed() {
+            emit_failures(context, &batch);
+            shown.update(context, &tally);
+        }
         let written = written.and_then(|()| writer.deliver(batch));
         check_failures(context, &tally);
         let written =
@@ -43,6 +52,7 @@ pub fn write(
             context.shutdown.request(reason(&error));
         }
     }
+    shown.end(context, &tally);
     context.metrics.all_written();
     if context.brake.failure().is_some() {
         writer.set_braked(&on_trial);
@@ -57,6 +67,62 @@ pub fn write(
         context.shutdown.request(reason(&error));
     }
     tally
+}
+
+/// The figures of the tally that subscribers get, of which the writer makes a copy now and then.
+#[derive(Default)]
+struct TallyDisplay {
+    due: Option<Instant>,
+}
+
+impl TallyDisplay {
+    /// Minimum time between two copies.
+    const EVERY: Duration = Duration::from_millis(500);
+    /// Maximum part of the time that copies may take: those of very many groups are rare.
+    const PART: u32 = 200;
+
+    fn update(&mut self, context: &RunContext, tally: &Tally) {
+        let now = Instant::now();
+        if self.due.is_none_or(|due| now >= due) {
+            TallyDisplay::copy(context, tally);
+            self.due = Some(now + TallyDisplay::EVERY.max(now.elapsed() * TallyDisplay::PART));
+        }
+    }
+
+    /// Makes the last copy.
+    fn end(self, context: &RunContext, tally: &Tally) {
+        if context.events.is_observed() {
+            TallyDisplay::copy(context, tally);
+        }
+    }
+
+    fn copy(context: &RunContext, tally: &Tally) {
+        let copy = TallySnapshot::of(tally);
+        *context.tally.lock().unwrap_or_else(PoisonError::into_inner) = copy;
+    }
+}
+
+/// Emits an event for each record of a failure.
+fn emit_failures(context: &RunContext, batch: &OutboxBatch) {
+    let failed = batch.iter().filter(|record| !record.is_ok());
+    let events: Vec<Event> = failed.filter_map(row_failed).map(|it| context.event(it)).collect();
+    if !events.is_empty() {
+        context.events.send(events);
+    }
+}
+
+/// The event of a record that is a failure.
+fn row_failed(record: &Record) -> Option<EventKind> {
+    let failure = record.outcome.as_ref().err()?;
+    let Example { row, label, detail } = Example::of(&record.row, failure);
+    Some(EventKind::RowFailed(Box::new(RowFailed {
+        row,
+        label,
+        kind: failure.kind.text().into_owned(),
+        detail,
+        status: record.status,
+        attempts: record.attempts,
+    })))
 }
 
 /// Lets no more rows be begun than their records have room for; an error if none has. Once no

@@ -12,8 +12,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use serde::Serialize;
 use tokio::time::Instant;
+
+use super::latency::LatencyHistogram;
 
 /// Maximum number of headers with a warning.
 const MAX_HEADER_WARNINGS: usize = 20;
@@ -65,8 +68,15 @@ pub struct Counters {
     retried: Counter,
     redirected: Counter,
     in_flight: Counter,
+    /// Answers by status.
+    statuses: StatusCounts,
+    latency: LatencyHistogram,
     time: WorkerTime,
 }
+
+/// Number of answers by status, which is the index.
+#[derive(Debug)]
+struct StatusCounts(Vec<Counter>);
 
 /// A snapshot of the counters of one worker or of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -148,6 +158,11 @@ impl Metrics {
     /// Starts the clock of the run. Later calls return the first start.
     pub(crate) fn start(&self) -> Instant {
         *self.started.get_or_init(Instant::now)
+    }
+
+    /// Whether the clock of the run has been started.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.get().is_some()
     }
 
     /// The time since the start of the run.
@@ -263,6 +278,26 @@ impl Metrics {
         })
     }
 
+    /// Number of answers by status.
+    pub(crate) fn statuses(&self) -> BTreeMap<u16, u64> {
+        let mut sums = BTreeMap::new();
+        for worker in &self.workers {
+            for (status, count) in (0..).zip(&worker.statuses.0) {
+                if count.get() > 0 {
+                    *sums.entry(status).or_default() += count.get();
+                }
+            }
+        }
+        sums
+    }
+
+    /// Number of latencies in each bucket, and the sum of all latencies.
+    pub(crate) fn latencies(&self) -> (Vec<u64>, Duration) {
+        let mut counts = Vec::new();
+        self.workers.iter().for_each(|worker| worker.latency.add_to(&mut counts));
+        (counts, self.workers.iter().map(|worker| worker.latency.sum()).sum())
+    }
+
     /// A snapshot of each worker's counters.
     pub fn by_worker(&self) -> impl Iterator<Item = Sending> {
         self.workers.iter().map(Counters::now)
@@ -310,8 +345,18 @@ impl Counters {
         self.sent.subtract(1);
     }
 
-    pub fn answered(&self) {
+    /// An answer came, of this status if it could be read.
+    pub fn answered(&self, status: Option<StatusCode>) {
         self.answered.add(1);
+        let status = status.map(|status| usize::from(status.as_u16()));
+        if let Some(count) = status.and_then(|status| self.statuses.0.get(status)) {
+            count.add(1);
+        }
+    }
+
+    /// An answer has been read to its end, this time after its request was sent.
+    pub fn latency(&self, latency: Duration) {
+        self.latency.add(latency);
     }
 
     pub fn refused(&self) {
@@ -336,6 +381,15 @@ impl Counters {
             in_flight: self.in_flight.get(),
             waiting: self.time.waiting(),
         }
+    }
+}
+
+/// Number of statuses.
+const STATUSES: usize = 1_000;
+
+impl Default for StatusCounts {
+    fn default() -> StatusCounts {
+        StatusCounts((0..STATUSES).map(|_| Counter::default()).collect())
     }
 }
 

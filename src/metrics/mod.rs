@@ -1,7 +1,9 @@
 //! Counts and times of a run in progress, for progress displays and reports.
 
 mod counters;
+mod latency;
 mod time_share;
 
 pub use counters::{Counters, Metrics, Sending, WaitReason, WaitingRow, Warning};
+pub use latency::upper_bound;
 pub use time_share::{RunSetup, TimeBreakdown, TimeShare, advice, free_at, largest};

@@ -49,7 +49,7 @@ impl Failures {
         let kind = self.kind(&failure.kind);
         kind.count += 1;
         if kind.wants(row.number) {
-            kind.examples.push(example(row, failure));
+            kind.examples.push(Example::of(row, failure));
             kind.keep_first();
         }
     }
@@ -115,11 +115,14 @@ impl FailureGroup {
     }
 }
 
-fn example(row: &Row, failure: &Failure) -> Example {
-    Example {
-        row: row.number,
-        label: row.fields.values().next().map(label).unwrap_or_default(),
-        detail: cut(&failure.detail, MAX_DETAIL_CHARS).to_owned(),
+impl Example {
+    /// Of a row with this failure.
+    pub(crate) fn of(row: &Row, failure: &Failure) -> Example {
+        Example {
+            row: row.number,
+            label: row.fields.values().next().map(label).unwrap_or_default(),
+            detail: cut(&failure.detail, MAX_DETAIL_CHARS).to_owned(),
+        }
     }
 }
 

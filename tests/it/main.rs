@@ -35,6 +35,7 @@ mod dialects;
 mod disks;
 mod ends;
 mod escapes;
+mod events;
 mod examples;
 mod faults;
 mod files;

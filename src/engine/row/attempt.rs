@@ -299,7 +299,9 @@ impl RequestExecutor {
         };
         let read = self.finish_by_body(&mut permit, &answer, uri, *terms, trace);
         trace.set_arrival(number, self.arrived(&permit, terms.cost));
-        trace.latency = Some(time.elapsed());
+        let latency = time.elapsed();
+        trace.latency = Some(latency);
+        self.counters().latency(latency);
         let answer = answer?;
         if terms.purpose.of_credentials().is_some() {
             return Ok(answer);

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use jiff::Timestamp;
 
 use super::attempt::{AttemptTerms, AttemptTrace, Purpose, RequestExecutor};
+use crate::events::{EventKind, RequestRefused};
 use crate::judge::signals::{HeaderRules, InvalidHeader, LimitSignals, read_headers};
 use crate::judge::{
     Decision, Meaning, RefusalMeaning, RefusalScope, Ruling, built_in_decision, invalid_pause,
@@ -32,7 +33,7 @@ impl RequestExecutor {
     ) -> Result<RequestHead, SendError> {
         match &head {
             Ok(head) if purpose.of_credentials() == Some(RedirectTrust::Foreign) => {
-                self.counters().answered();
+                self.counters().answered(Some(head.status()));
                 self.apply_foreign_answer(permit, head, purpose, trace);
             }
             Ok(head) => {
@@ -42,7 +43,7 @@ impl RequestExecutor {
                     let signals = read_headers(self.stage().headers.heard(head.headers()), now);
                     self.apply_signals(permit, &signals);
                 }
-                self.counters().answered();
+                self.counters().answered(Some(head.status()));
                 let ruling = self.stage().answers.of_head(head.status(), head.headers(), now);
                 trace.refused = self.apply_ruling(permit, head.status(), head.headers(), ruling);
             }
@@ -55,7 +56,7 @@ impl RequestExecutor {
             // An answer came, although it is of no use.
             Err(error) if error.delivery == Delivery::Final => {
                 permit.answered();
-                self.counters().answered();
+                self.counters().answered(None);
             }
             Err(_) => permit.lost(),
         }
@@ -156,6 +157,7 @@ impl RequestExecutor {
             return;
         };
         self.counters().refused();
+        self.emit_refused(head.status(), pause);
         trace.refusals_elsewhere += 1;
         if let Some(why) = self.stage().answers.stop_reason(pause, trace.refusals_elsewhere) {
             let what = if matches!(purpose, Purpose::Login(_)) { "login" } else { "token" };
@@ -163,6 +165,12 @@ impl RequestExecutor {
             self.end_run(why + &resume_after(pause, now));
         }
         trace.refused_elsewhere = pause.or(Some(default_pause(trace.refusals_elsewhere)));
+    }
+
+    /// Emits the event of a refused request.
+    fn emit_refused(&self, status: StatusCode, pause: Option<Duration>) {
+        self.context
+            .emit(|| EventKind::RequestRefused(RequestRefused { status: status.as_u16(), pause }));
     }
 
     /// Warns of a 503 that is taken for a failure and may be a refusal: nginx refuses in this
@@ -206,6 +214,7 @@ impl RequestExecutor {
             }
         };
         self.counters().refused();
+        self.emit_refused(status, pause);
         let heard = self.stage().headers.heard(headers);
         if let Some(InvalidHeader { header, why }) =
             invalid_pause(heard, self.context.calendar_now())
