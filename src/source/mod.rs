@@ -4,6 +4,7 @@
 //! checked; a [`Format`] reads its bytes.
 //!
 //! - `origin`: a file, standard input or a list, as the settings say
+//! - `remote`: files at URLs
 //! - `file`: finds and opens files and standard input
 //! - `encoding`: texts as UTF-8
 //! - `program`: rows that the program makes itself
@@ -21,6 +22,7 @@ mod file;
 mod head;
 mod origin;
 mod program;
+mod remote;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -86,7 +88,10 @@ impl Source {
     pub fn file(&self) -> Option<String> {
         match &self.origin {
             SourceOrigin::File { path, .. } => Some(path.display().to_string()),
-            SourceOrigin::Stdin { .. } | SourceOrigin::List(_) | SourceOrigin::Program(_) => None,
+            SourceOrigin::Stdin { .. }
+            | SourceOrigin::Remote { .. }
+            | SourceOrigin::List(_)
+            | SourceOrigin::Program(_) => None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::program::ProgramRows;
+use super::remote::{self, RemoteFile};
 use super::settings::{Reading, Settings};
 use super::{file, head, program};
 use crate::format::rows::TEXT_FIELD;
@@ -30,6 +31,14 @@ pub(super) enum SourceOrigin {
         format: Option<Format>,
         reading: Reading,
     },
+    /// A file at a URL.
+    Remote {
+        file: Arc<RemoteFile>,
+        /// If absent, its first bytes tell it.
+        format: Option<Format>,
+        table: Option<String>,
+        reading: Reading,
+    },
     List(Arc<[Value]>),
     Program(ProgramRows),
 }
@@ -50,22 +59,16 @@ impl SourceOrigin {
                 Ok(SourceOrigin::Stdin { format, reading })
             }
             (Some(file), None) => {
-                let mut known = file::check(file, format)?;
-                if format.is_none() && known == Format::LINES && reading.is_of_table() {
-                    known = Format::CSV;
-                }
-                let format = known;
-                check_reading(file, Some(format), &reading)?;
-                if let Some(why) = format.missing() {
-                    return Err(format!("{file} cannot be read: {why}"));
-                }
-                let has_tables = matches!(format.reader(), Read::Tables(_));
-                if settings.table.is_some() && !has_tables {
-                    return Err(format!(
-                        "input.table (--table) names a table of a SQLite database or a sheet of a workbook, and {file} is none: leave it out"
-                    ));
-                }
                 let table = settings.table.clone();
+                if let Some(url) = remote::url_of(file) {
+                    let file = RemoteFile::new(url)?;
+                    let known = format.map_or_else(|| file.format(), |it| Ok(Some(it)))?;
+                    let format = known_format(&file.name, known, format, &table, &reading)?;
+                    return Ok(SourceOrigin::Remote { file: file.into(), format, table, reading });
+                }
+                let known = file::check(file, format)?;
+                let known_format = known_format(file, Some(known), format, &table, &reading)?;
+                let format = known_format.unwrap_or(known);
                 Ok(SourceOrigin::File { path: file.into(), format, table, reading })
             }
             (None, Some(_)) if reading.is_told() => Err(READING_OF_LIST.into()),
@@ -83,6 +86,7 @@ impl SourceOrigin {
         match self {
             SourceOrigin::File { path, .. } => path.display().to_string(),
             SourceOrigin::Stdin { .. } => "standard input".into(),
+            SourceOrigin::Remote { file, .. } => file.name.clone(),
             SourceOrigin::List(_) => "the job's list".into(),
             SourceOrigin::Program(_) => program::NAME.into(),
         }
@@ -93,11 +97,12 @@ impl SourceOrigin {
         match self {
             SourceOrigin::File { path, .. } => path.is_file() || path.is_dir(),
             SourceOrigin::Stdin { .. } | SourceOrigin::Program(_) => false,
-            SourceOrigin::List(_) => true,
+            SourceOrigin::Remote { .. } | SourceOrigin::List(_) => true,
         }
     }
 
-    /// The hash of its first `most` bytes, and how many there were; none for a pipe.
+    /// The hash of its first `most` bytes, and how many there were; none for a pipe. That of a
+    /// file at a URL is of all of it, by what the server says of its version.
     pub fn fingerprint(&self, most: u64) -> Result<Option<(u64, String)>, String> {
         match self {
             SourceOrigin::File { path, .. } if self.lasts() => {
@@ -107,6 +112,10 @@ impl SourceOrigin {
                 let text = Value::from(&list[..]).to_string();
                 Ok(Some(file::fingerprint_of(text.as_bytes(), most)))
             }
+            SourceOrigin::Remote { file, .. } => match file.fingerprint() {
+                None => file::fingerprint(file.copied()?, most).map(Some),
+                found => Ok(found),
+            },
             SourceOrigin::File { .. } | SourceOrigin::Stdin { .. } | SourceOrigin::Program(_) => {
                 Ok(None)
             }
@@ -120,6 +129,14 @@ impl SourceOrigin {
             SourceOrigin::List(list) => return Ok(Box::new(list_rows(list.clone(), &name))),
             SourceOrigin::Program(rows) => return rows.open(),
             SourceOrigin::Stdin { format, reading } => (file::stdin(), *format, reading),
+            SourceOrigin::Remote { file, format, table, reading } => {
+                match format.map(Format::reader) {
+                    Some(Read::File(open)) => return open(file.copied()?),
+                    Some(Read::Tables(open)) => return open(file.copied()?, table.as_deref()),
+                    Some(Read::Missing { why, .. }) => return Err((*why).to_owned()),
+                    None | Some(Read::Text(_)) => (file.text()?, *format, reading),
+                }
+            }
             SourceOrigin::File { path, format, table, reading } => match format.reader() {
                 Read::File(open) => return open(path),
                 Read::Tables(open) => return open(path, table.as_deref()),
@@ -142,6 +159,31 @@ impl SourceOrigin {
 
 /// The number of lines after the first that show the delimiter of a table.
 const SHOWN_LINES: usize = 9;
+
+/// The format of an input, with `told` the one that the job says. Makes sure that this build
+/// reads it, and that what the job says of the input concerns it.
+fn known_format(
+    name: &str,
+    mut known: Option<Format>,
+    told: Option<Format>,
+    table: &Option<String>,
+    reading: &Reading,
+) -> Result<Option<Format>, String> {
+    if told.is_none() && reading.is_of_table() && known.is_none_or(|it| it == Format::LINES) {
+        known = Some(Format::CSV);
+    }
+    check_reading(name, known, reading)?;
+    if let Some(why) = known.and_then(Format::missing) {
+        return Err(format!("{name} cannot be read: {why}"));
+    }
+    let has_tables = known.is_some_and(|it| matches!(it.reader(), Read::Tables(_)));
+    if table.is_some() && !has_tables {
+        return Err(format!(
+            "input.table (--table) names a table of a SQLite database or a sheet of a workbook, and {name} is none: leave it out"
+        ));
+    }
+    Ok(known)
+}
 
 /// Makes sure that what the job says of the text concerns one of this format.
 fn check_reading(name: &str, format: Option<Format>, reading: &Reading) -> Result<(), String> {

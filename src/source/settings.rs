@@ -14,7 +14,8 @@ use crate::format::rows::TextOptions;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
-    /// The path of a file or of a directory of Parquet files, or `-` for standard input.
+    /// The path of a file or of a directory of Parquet files, a URL of a file (`https://`,
+    /// `s3://`, `gs://`, `az://`), or `-` for standard input.
     pub file: Option<String>,
     /// How the file is written; if absent, its extension tells.
     pub format: Option<Format>,

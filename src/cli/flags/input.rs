@@ -29,7 +29,9 @@ pub struct InputFlags {
 
 fn input_help() -> String {
     let endings = endings(Format::all());
-    format!("Rows: {endings}, a directory of Parquet files, or - for stdin")
+    format!(
+        "Rows: {endings}, a directory of Parquet files, a URL (https://, s3://, gs://, az://), or - for stdin"
+    )
 }
 
 impl InputFlags {
