@@ -123,6 +123,8 @@ mod record;
 pub use record::{Failure, FailureKind, Record, SavedFile};
 mod report;
 pub use report::Report;
+#[cfg(feature = "cli")]
+mod html_report;
 mod sink;
 pub use sink::Sink;
 mod tally;

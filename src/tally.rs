@@ -18,6 +18,7 @@ pub use failures::{Example, FailureGroup};
 pub use figures::{Accuracy, AggregateResult, Figure, Figures, ResultGroup};
 use groups::GroupedAggregate;
 pub use sketch::Quantiles;
+pub(crate) use value::{cut, number, text};
 
 /// The counts, latencies, aggregates and failures of records.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ use throng_mock::{Fault, Faults, Latency, Mock, Settings};
 
 use super::exit::Exit;
 use super::flags::DisplayFlags;
+use super::page::PageFlags;
 use super::{mock, run, say};
 
 const JOB: &str = include_str!("../../examples/quotes.toml");
@@ -25,10 +26,13 @@ pub struct DemoArgs {
     full: bool,
     #[command(flatten)]
     show: DisplayFlags,
+    #[command(flatten)]
+    page: PageFlags,
 }
 
 pub fn main(arguments: &DemoArgs) -> Result<Exit, Error> {
     let rate = if arguments.full { "22/5s" } else { "110/5s" };
+    arguments.page.check(None, None)?;
     let mock = Mock::start(server(rate, arguments.full)?, "127.0.0.1:0")
         .map_err(|error| Error::stopped(format!("the mock server can't start: {error}")))?;
     // Each user has a folder of their own, and what an earlier demo left is not replaced.
@@ -41,7 +45,7 @@ pub fn main(arguments: &DemoArgs) -> Result<Exit, Error> {
         "A mock quote API at {} allows {rate} and refuses more; throng requests {ROWS} quotes from it.\n",
         mock.url()
     ));
-    let (exit, report) = run::carry_out(plan, &arguments.show)?;
+    let (exit, report) = run::carry_out(plan, &arguments.show, &arguments.page)?;
     let ours = report.limits.iter().map(|limit| limit.most_in_window).max();
     say::note(&format!(
         "\n{}\n        our own count: {} requests, {} refused; at most {} in any window",

@@ -23,6 +23,7 @@ mod live;
 mod man;
 #[cfg(feature = "simulate")]
 mod mock;
+mod page;
 mod plan;
 mod probe;
 mod profiles;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::format::Format;
+use crate::html_report::{PageContext, run_page};
 use crate::plan::check_apart;
 use crate::record::Record;
 use crate::report::{FailureListing, Report};
@@ -15,7 +16,7 @@ use clap::builder::PossibleValuesParser;
 
 use super::exit::Exit;
 use super::flags::{DisplayFlags, SummaryFlags};
-use super::{run, say};
+use super::{page, run, say};
 
 #[derive(Args)]
 #[group(skip)]
@@ -32,6 +33,9 @@ pub struct ReportArgs {
     /// the failed rows' records
     #[arg(short, long, value_name = "FILE", requires = "failed")]
     output: Option<String>,
+    /// Write a page with plots: one HTML file that needs no network
+    #[arg(long, value_name = "FILE.html", conflicts_with = "failed")]
+    html: Option<String>,
     #[command(flatten)]
     summary: SummaryFlags,
     #[command(flatten)]
@@ -40,6 +44,13 @@ pub struct ReportArgs {
 
 pub fn main(arguments: &ReportArgs) -> Result<Exit, Error> {
     run::check_summary(&arguments.show, None, Some(&arguments.results))?;
+    run::check_file(
+        "the page",
+        "--html",
+        arguments.html.as_deref(),
+        None,
+        Some(&arguments.results),
+    )?;
     let wrong = |why: String| Error::plan(format!("{}: {why}", arguments.results));
     let summary = serde_json::from_value(arguments.summary.tree());
     let summary = summary.map_err(|error| wrong(error.to_string()))?;
@@ -60,12 +71,21 @@ pub fn main(arguments: &ReportArgs) -> Result<Exit, Error> {
         return arguments.list(&source, &record);
     }
     let mut tally = Tally::new(&aggregates, &[]);
+    let mut fold = arguments.html.as_ref().map(|_| page::fold_of(&arguments.results));
     for row in source.rows()? {
-        tally.add(&record(row?)?);
+        let record = record(row?)?;
+        tally.add(&record);
+        if let Some(fold) = &mut fold {
+            fold.add(&record);
+        }
     }
     let mut report = Report::of(&tally);
     report.ending.output = Some(arguments.results.clone());
     run::show(&report, &arguments.show)?;
+    if let (Some(path), Some(fold)) = (&arguments.html, fold) {
+        let context = PageContext { title: arguments.results.clone(), plan: None };
+        page::write(path, "--html", &run_page(context, &report, fold)?)?;
+    }
     Ok(Exit::of_run(None, report.rows.failed))
 }
 

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::flags::DisplayFlags;
+use super::page::{PageFlags, RunPage};
 use super::progress::ProgressDisplay;
 use super::{color, job, say, signals};
 
@@ -21,6 +22,8 @@ pub struct RunArgs {
     pub job: job::JobArgs,
     #[command(flatten)]
     pub show: DisplayFlags,
+    #[command(flatten)]
+    pub page: PageFlags,
 }
 
 /// The help below the flags of `run`.
@@ -50,12 +53,17 @@ pub fn main(arguments: RunArgs) -> Result<Exit, Error> {
     let plan = arguments.job.plan()?;
     let (input, output) = (plan.input_file(), plan.output_file());
     check_summary(&arguments.show, input.as_deref(), output.as_deref())?;
-    let (exit, _) = carry_out(plan, &arguments.show)?;
+    arguments.page.check(input.as_deref(), output.as_deref())?;
+    let (exit, _) = carry_out(plan, &arguments.show, &arguments.page)?;
     Ok(exit)
 }
 
 /// Runs a plan with its progress display.
-pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Error> {
+pub fn carry_out(
+    plan: Plan,
+    show: &DisplayFlags,
+    page: &PageFlags,
+) -> Result<(Exit, Report), Error> {
     let run = Run::new(plan);
     signals::listen(run.shutdown())?;
     if !show.quiet {
@@ -68,6 +76,7 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
     run.share_limits()?;
     let known = run.warnings();
     known.iter().for_each(|warning| warn(warning));
+    let page = RunPage::start(&run, page);
     let watch = ProgressDisplay::start(&run, show);
     let report = run.run();
     watch.end();
@@ -84,6 +93,9 @@ pub fn carry_out(plan: Plan, show: &DisplayFlags) -> Result<(Exit, Report), Erro
     }
     run.warnings().iter().filter(|it| !known.contains(it)).for_each(|it| warn(it));
     write_summary(&report, show)?;
+    if let Some(page) = page {
+        page.write(&report)?;
+    }
     Ok((Exit::of_run(reason.as_ref(), report.rows.failed), report))
 }
 
@@ -122,19 +134,33 @@ pub fn check_summary(
             )),
         };
     }
-    check_apart("the summary", Some(path), "the input", input)?;
-    check_apart("the summary", Some(path), "the records", records)?;
+    check_file("the summary", "--summary-json", Some(path), input, records)
+}
+
+/// Checks before the run that a file about it can be written and replaces no other file.
+pub fn check_file(
+    what: &str,
+    flag: &str,
+    path: Option<&str>,
+    input: Option<&str>,
+    records: Option<&str>,
+) -> Result<(), Error> {
+    let Some(path) = path else {
+        return Ok(());
+    };
+    check_apart(what, Some(path), "the input", input)?;
+    check_apart(what, Some(path), "the records", records)?;
     for end in BESIDE {
         let beside = records.map(|records| format!("{}{end}", records.trim_end_matches('/')));
-        let what = format!("the records' {end} file");
-        check_apart("the summary", Some(path), &what, beside.as_deref())?;
+        let name = format!("the records' {end} file");
+        check_apart(what, Some(path), &name, beside.as_deref())?;
     }
     let directory = Path::new(path).parent().filter(|parent| *parent != Path::new(""));
     if directory.is_none_or(Path::is_dir) {
         Ok(())
     } else {
         Err(Error::plan(format!(
-            "the summary can't be written to {path} (--summary-json): there is no such directory"
+            "{what} can't be written to {path} ({flag}): there is no such directory"
         )))
     }
 }

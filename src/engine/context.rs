@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::events::{Event, EventBus, EventKind};
 use crate::limit::{Cost, FileQuotaStore, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
 use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
 use crate::plan::{Deadline, Plan, Stage};
+use crate::record::Record;
 use crate::save::SavedFiles;
 use crate::send::Origin;
 use crate::shutdown::Shutdown;
@@ -56,6 +57,20 @@ pub struct RunContext {
     pub page_log: OnceLock<PageLog>,
     /// Whether jobs wait in the log for a later run.
     pub leaves_jobs: AtomicBool,
+    /// Sees every record; set before the run begins, if at all.
+    pub observer: OnceLock<Mutex<RecordObserver>>,
+}
+
+/// A function that sees every record of the output, in the order in which they are written.
+pub type RecordObserver = Box<dyn FnMut(ObservedRecord<'_>) + Send>;
+
+/// A record of the output.
+#[derive(Debug, Clone, Copy)]
+pub enum ObservedRecord<'a> {
+    /// An earlier run has left it there; its values are among its row's fields.
+    Earlier(&'a Record),
+    /// This run has just written it.
+    Written(&'a Record),
 }
 
 /// Whether the run shares its limits with the other runs of the account.
@@ -109,6 +124,7 @@ impl RunContext {
             sharing: OnceLock::new(),
             page_log: OnceLock::new(),
             leaves_jobs: AtomicBool::new(false),
+            observer: OnceLock::new(),
         }
     }
 
@@ -152,6 +168,12 @@ impl RunContext {
     /// Whether a later run goes on with what this one has done, even without a record.
     pub fn leaves_jobs(&self) -> bool {
         self.leaves_jobs.load(Ordering::Relaxed) || self.plan.output.has_jobs()
+    }
+
+    /// The observer of records, if there is one.
+    pub fn observer(&self) -> Option<MutexGuard<'_, RecordObserver>> {
+        let observer = self.observer.get()?;
+        Some(observer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The calendar's time now, by the limiters' clock.

@@ -3,13 +3,14 @@
 //!
 //! However many rows there are, memory holds those in flight, and the few in the channels.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use self::channels::RunChannels;
+pub use self::context::ObservedRecord;
 use self::context::{RealWorld, RunContext, RunSharing};
 use self::live::RecordFigures;
 use self::reader::LaterInput;
@@ -157,6 +158,13 @@ impl Run {
         warnings
     }
 
+    /// Has `observe` see every record of the output: those that earlier runs have left in it,
+    /// then those of this run, as they are written. It is called by the thread that writes, so
+    /// it should be quick. Only the first observer counts, given before the run begins.
+    pub fn observe(&self, observe: impl FnMut(ObservedRecord<'_>) + Send + 'static) {
+        let _ = self.context.observer.set(Mutex::new(Box::new(observe)));
+    }
+
     /// Joins the other runs of the account on this machine, unless [`Run::run`] is to do so.
     /// [`Run::warnings`] then says whether the limits are this run's alone.
     ///
@@ -277,7 +285,8 @@ impl Run {
     /// The report of a run whose output is finished, and stays as it is.
     fn report_finished(&self) -> Result<Report, Error> {
         let plan = self.plan();
-        let earlier = match plan.output.assumed().filter(|_| plan.aggregates.is_empty()) {
+        let counts_suffice = plan.aggregates.is_empty() && self.context.observer.get().is_none();
+        let earlier = match plan.output.assumed().filter(|_| counts_suffice) {
             Some((failed, missing)) => {
                 Some(Tally::of_counts(Counts::of(plan.output.done().len(), failed, missing)))
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Zoned;
 
 use super::brake::UniformFailure;
-use super::context::{RunContext, RunSharing};
+use super::context::{ObservedRecord, RunContext, RunSharing};
 use super::ending::stop_reason;
 use crate::error::Error;
 use crate::extract::{AnswerContext, keys_of};
@@ -31,12 +31,16 @@ use crate::tally::Tally;
 pub fn tally_earlier(context: &RunContext) -> Result<Option<Tally>, Error> {
     let plan = &context.plan;
     let mut tally = Tally::new(&plan.aggregates, &[]);
+    let mut observer = context.observer();
     for record in plan.output.earlier_records(&plan.columns.values)? {
         let record = record?;
         if let Some(file) = &record.saved {
             context.files.note(&file.path);
         }
         tally.add(&record);
+        if let Some(observe) = &mut observer {
+            observe(ObservedRecord::Earlier(&record));
+        }
     }
     Ok((tally.counts().rows > 0).then_some(tally))
 }

@@ -8,7 +8,7 @@ use async_channel::{Receiver, Sender};
 use roaring::RoaringTreemap;
 
 use super::channels::{self, OutboxBatch};
-use super::context::RunContext;
+use super::context::{ObservedRecord, RunContext};
 use super::reader::ReaderProgress;
 use super::sampler::TallySnapshot;
 use crate::error::Error;
@@ -32,9 +32,13 @@ pub fn write(
     let mut tally = Tally::new(&context.plan.aggregates, &context.plan.columns.values);
     let mut on_trial = RoaringTreemap::new();
     let mut shown = TallyDisplay::default();
+    let mut observer = context.observer();
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
         let written = write_batch(context, &mut writer, &mut tally, &batch, last);
+        if let Some(observe) = &mut observer {
+            batch.iter().for_each(|record| observe(ObservedRecord::Written(record)));
+        }
         if !context.brake.is_over() || context.brake.failure().is_some() {
             let without_values = batch.iter().filter(|record| record.outcome.is_err());
             on_trial.extend(without_values.map(|record| record.row.number));

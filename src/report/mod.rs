@@ -11,7 +11,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod text;
-mod words;
+pub(crate) mod words;
 
 pub use escape::{escape, short, visible};
 pub use listing::FailureListing;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::limit::duration;
 
 /// `1 row`, `2 rows`, `12,000 rows`.
-pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     let noun = if count == 1 { one } else { many };
     format!("{} {noun}", self::count(count))
 }
@@ -16,17 +16,17 @@ pub fn count(count: u64) -> String {
 }
 
 /// `0.215 s`, `118.2 s`, `5 h 13 m`.
-pub(super) fn seconds(seconds: f64) -> String {
+pub(crate) fn seconds(seconds: f64) -> String {
     duration::measured(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 /// `0.215 per second`, `4.23 per second`, `1,200.5 per second`.
-pub(super) fn per_second(rate: f64) -> String {
+pub(crate) fn per_second(rate: f64) -> String {
     format!("{} per second", measured(rate))
 }
 
 /// `1.25 ms`, `12.5 ms`, `125 ms`.
-pub(super) fn milliseconds(milliseconds: f64) -> String {
+pub(crate) fn milliseconds(milliseconds: f64) -> String {
     let places = match milliseconds {
         ..10.0 => 2,
         10.0..100.0 => 1,
@@ -36,12 +36,12 @@ pub(super) fn milliseconds(milliseconds: f64) -> String {
 }
 
 /// `12.5 %` for 0.125.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{} %", decimal(share * 100.0, 1))
 }
 
 /// A number with about six digits: `12,345.68`, `75.2135`, `0.00012`.
-pub(super) fn number(number: f64) -> String {
+pub(crate) fn number(number: f64) -> String {
     match number.abs() {
         0.0 => "0".to_owned(),
         ..1e-4 | 1e15.. => format!("{number:.4e}"),

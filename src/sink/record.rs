@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::format::RESERVED;
-use crate::record::{Failure, FailureKind, Record, SavedFile};
+use crate::record::{Arrived, Failure, FailureKind, Record, SavedFile};
 use crate::row::{Fields, Row};
 
 /// The record of a row of a results file; its values stay among its fields.
@@ -24,7 +24,7 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
             _ => Ok(Vec::new()),
         },
         kept: Vec::new(),
-        arrived: Vec::new(),
+        arrived: fields.get("_arrived").and_then(arrived).unwrap_or_default(),
         warning: None,
         saved: saved(&fields).map(Box::new),
         body: None,
@@ -37,6 +37,27 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
     };
     fields.retain(|name, _| !RESERVED.contains(&name.as_str()));
     Ok(Record { row: Row { number, fields, ..Row::default() }, ..record })
+}
+
+/// The intervals of a record's requests: a list, or, in a table of texts, its JSON.
+fn arrived(value: &Value) -> Option<Vec<Option<Arrived>>> {
+    if let Value::String(text) = value {
+        return arrived(&serde_json::from_str::<Value>(text).ok().filter(Value::is_array)?);
+    }
+    value.as_array()?.iter().map(interval).collect()
+}
+
+/// One interval, none for an attempt without one.
+fn interval(entry: &Value) -> Option<Option<Arrived>> {
+    let micros = |seconds: &Value| Some((seconds.as_f64()? * 1e6).round() as i64);
+    Some(match &**entry.as_array()? {
+        [] => None,
+        [from, to, rest @ ..] => {
+            let counted = rest.first().and_then(Value::as_object).cloned().unwrap_or_default();
+            Some(Arrived { from: micros(from)?, to: micros(to)?, counted })
+        }
+        [_] => return None,
+    })
 }
 
 /// The file that a record tells of. A row's own field may have the name of a path alone.
@@ -95,6 +116,27 @@ mod tests {
             assert_eq!(record.outcome, Err(Failure::new(FailureKind::Status(500), "x")));
             assert_eq!(record.latency, Some(Duration::from_micros(1500)));
             assert_eq!(Value::from(record.row.fields), json!({"a": 1}));
+        }
+    }
+
+    #[test]
+    fn the_times_of_its_requests_are_read_from_lists_and_from_texts() {
+        let times = json!([[], [1.5, 2.0], [3.0, 4.0, {"tokens": 7}]]);
+        for arrived in [times.clone(), times.to_string().into()] {
+            let arrived =
+                read(json!({"_row": 0, "_ok": true, "_arrived": arrived})).unwrap().arrived;
+            let ends: Vec<_> = arrived.iter().flatten().map(|it| (it.from, it.to)).collect();
+            assert_eq!((arrived.len(), arrived[0].is_none()), (3, true));
+            assert_eq!(ends, [(1_500_000, 2_000_000), (3_000_000, 4_000_000)]);
+            assert_eq!(Value::from(arrived[2].clone().unwrap().counted), json!({"tokens": 7}));
+        }
+        for wrong in [json!("x"), json!(1), json!([[1.0]]), json!("\"[]\"")] {
+            assert!(
+                read(json!({"_row": 0, "_ok": true, "_arrived": wrong}))
+                    .unwrap()
+                    .arrived
+                    .is_empty()
+            );
         }
     }
 

@@ -37,7 +37,7 @@ impl ValuePath {
 }
 
 /// The value as a number, also if it is a text with a number, as in CSV cells.
-pub(super) fn number(value: &Value) -> Option<f64> {
+pub(crate) fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -47,7 +47,7 @@ pub(super) fn number(value: &Value) -> Option<f64> {
 }
 
 /// A text unchanged, and other values as JSON, written into `scratch`.
-pub(super) fn text<'a>(value: &'a Value, scratch: &'a mut String) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, scratch: &'a mut String) -> &'a str {
     if let Value::String(text) = value {
         return text;
     }
@@ -58,7 +58,7 @@ pub(super) fn text<'a>(value: &'a Value, scratch: &'a mut String) -> &'a str {
 }
 
 /// The first characters of a text.
-pub(super) fn cut(text: &str, max: usize) -> &str {
+pub(crate) fn cut(text: &str, max: usize) -> &str {
     let end = text.char_indices().nth(max);
     end.map_or(text, |(end, _)| &text[..end])
 }

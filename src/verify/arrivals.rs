@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::record::{POOL_KEY, REQUESTS};
+use crate::record::{Arrived, POOL_KEY, REQUESTS};
 use crate::row::Fields;
 
 /// The first second of 2000 and of 2100: times that lie elsewhere are no seconds since 1970.
@@ -10,11 +10,17 @@ const THIS_CENTURY: std::ops::Range<f64> = 946_684_800.0..4_102_444_800.0;
 
 /// The interval of one request, in microseconds since 1970.
 #[derive(Debug, PartialEq)]
-pub(super) struct Arrival {
+pub(crate) struct Arrival {
     pub from: i64,
     pub to: i64,
     /// Costs by unit, and keys of limits by scope, as far as the record has them.
     counted: Map<String, Value>,
+}
+
+impl From<&Arrived> for Arrival {
+    fn from(arrived: &Arrived) -> Arrival {
+        Arrival { from: arrived.from, to: arrived.to, counted: arrived.counted.clone() }
+    }
 }
 
 impl Arrival {

@@ -44,6 +44,24 @@ impl ScopedLimit {
     }
 }
 
+impl KnownLimits {
+    /// The limits of one run.
+    #[must_use]
+    pub fn of_run(limits: &[RunLimit]) -> KnownLimits {
+        let mut known = KnownLimits { limits: Vec::new(), unproven: Vec::new() };
+        for run_limit in limits {
+            match can_check(&run_limit.limit) {
+                Err(why) => known.unproven.push(format!("\"{}\": {why}", run_limit.limit)),
+                Ok(_) => {
+                    let (limit, scope) = scoped(run_limit.clone());
+                    known.limits.push(ScopedLimit::new(limit, scope, 1));
+                }
+            }
+        }
+        known
+    }
+}
+
 /// The limits of the runs of these results files.
 ///
 /// A limit of one of the runs holds for the requests of all of them. A limit of each key has

@@ -12,6 +12,7 @@
 //! keys, and not on the number of requests.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -29,8 +30,9 @@ mod arrivals;
 mod known;
 mod peak;
 
-use arrivals::Arrival;
+pub(crate) use arrivals::Arrival;
 pub use known::{KnownLimits, Scope, ScopedLimit, limits_of};
+pub(crate) use peak::Level;
 use peak::{Moment, Moments, Peak};
 
 /// The size of the intervals in memory of each limit, by the beginning and by the end, in
@@ -111,7 +113,8 @@ pub fn verify(files: &[Settings], limits: &[ScopedLimit]) -> Result<Verified, Er
         let file = ResultsFile { index, name: source.name(), facts: facts(settings) };
         rows.push(file.read(&source, &mut counts, &mut requests, &mut firsts)?);
     }
-    let checks = counts.into_iter().map(LimitCount::check).collect::<Result<Vec<_>, _>>()?;
+    let checks =
+        counts.into_iter().map(|count| count.check(&mut |_| {})).collect::<Result<Vec<_>, _>>()?;
     Ok(Verified { requests, checks, rows })
 }
 
@@ -160,7 +163,7 @@ impl ResultsFile {
     fn read(
         &self,
         source: &Source,
-        counts: &mut [LimitCount<'_>],
+        counts: &mut [LimitCount],
         requests: &mut u64,
         firsts: &mut HashMap<String, String>,
     ) -> Result<FileRows, Error> {
@@ -255,14 +258,23 @@ fn directory() -> PathBuf {
 }
 
 /// Why the requests of a record can't be counted.
-enum AddError {
+pub(crate) enum AddError {
     Record(String),
     Disk(io::Error),
 }
 
+impl fmt::Display for AddError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AddError::Record(why) => write!(f, "a record can't be counted: {why}"),
+            AddError::Disk(error) => disk_error(error).fmt(f),
+        }
+    }
+}
+
 /// All requests, as one limit counts them.
-struct LimitCount<'a> {
-    limit: &'a Limit,
+pub(crate) struct LimitCount {
+    limit: Limit,
     measure: Measure,
     /// The scope of the limit in each file.
     scopes: Vec<CompiledScope>,
@@ -280,13 +292,17 @@ enum CompiledScope {
     Pool,
 }
 
-impl<'a> LimitCount<'a> {
-    fn new(scoped: &'a ScopedLimit) -> Result<LimitCount<'a>, Error> {
+impl LimitCount {
+    /// No requests so far.
+    ///
+    /// # Errors
+    /// The limit can't be checked by arrivals.
+    pub fn new(scoped: &ScopedLimit) -> Result<LimitCount, Error> {
         let limit = &scoped.limit;
         let wrong = |why| Error::plan(format!("\"{limit}\": {why}"));
         let scopes = scoped.scopes.iter().map(CompiledScope::new).collect::<Result<_, _>>();
         Ok(LimitCount {
-            limit,
+            limit: limit.clone(),
             measure: can_check(limit).map_err(wrong)?,
             scopes: scopes.map_err(Error::plan)?,
             keys: HashMap::new(),
@@ -296,7 +312,15 @@ impl<'a> LimitCount<'a> {
     }
 
     /// Adds the requests of a record of the file with this index.
-    fn add(&mut self, file: usize, fields: &Fields, arrivals: &[Arrival]) -> Result<(), AddError> {
+    ///
+    /// # Errors
+    /// The record lacks what the limit counts, or the disk has no room.
+    pub fn add(
+        &mut self,
+        file: usize,
+        fields: &Fields,
+        arrivals: &[Arrival],
+    ) -> Result<(), AddError> {
         for arrival in arrivals {
             let units = arrival.units(self.limit.unit.as_deref()).map_err(AddError::Record)?;
             let key = self.scopes[file].key(fields, arrival).map_err(AddError::Record)?;
@@ -314,9 +338,13 @@ impl<'a> LimitCount<'a> {
         Ok(())
     }
 
-    fn check(mut self) -> Result<Check, Error> {
+    /// The check of all requests. `seen` is told each count of each key, in the order of time.
+    ///
+    /// # Errors
+    /// The times can't be sorted by way of the disk.
+    pub fn check(mut self, seen: &mut dyn FnMut(Level)) -> Result<Check, Error> {
         let keys = self.keys.len();
-        let (peak, allowed) = self.peak(keys).map_err(|error| disk_error(&error))?;
+        let (peak, allowed) = self.peak(keys, seen).map_err(|error| disk_error(&error))?;
         let is_of = |(_, index): &(&String, &u32)| **index == peak.key;
         let key = self.keys.iter().find(is_of).map(|(key, _)| key.clone());
         Ok(Check {
@@ -329,20 +357,21 @@ impl<'a> LimitCount<'a> {
         })
     }
 
-    fn peak(&mut self, keys: usize) -> io::Result<(Peak, u64)> {
+    fn peak(&mut self, keys: usize, seen: &mut dyn FnMut(Level)) -> io::Result<(Peak, u64)> {
         let amount = self.limit.amount;
         let length = i64::try_from(amount.period.as_micros()).unwrap_or(i64::MAX);
         let moments = Moments { begun: self.begun.sorted()?, ended: self.ended.sorted()?, keys };
         let peak = match self.measure {
-            Measure::AnyWindow => peak::any_window(moments, length),
-            Measure::ClockWindow => peak::clock_window(moments, length),
+            Measure::AnyWindow => peak::any_window(moments, length, seen),
+            Measure::ClockWindow => peak::clock_window(moments, length, seen),
             Measure::Day => {
-                peak::day(moments, &self.limit.counting.zone().unwrap_or(jiff::tz::TimeZone::UTC))
+                let zone = self.limit.counting.zone().unwrap_or(jiff::tz::TimeZone::UTC);
+                peak::day(moments, &zone, seen)
             }
             Measure::Counter => peak::counter(moments, length),
-            Measure::Total => peak::total(moments),
+            Measure::Total => peak::total(moments, seen),
             Measure::Bucket { burst } => {
-                return Ok((peak::bucket(moments, amount.units, length)?, burst));
+                return Ok((peak::bucket(moments, amount.units, length, seen)?, burst));
             }
         };
         Ok((peak?, amount.units))

@@ -70,6 +70,20 @@ pub(super) struct Peak {
     pub key: u32,
 }
 
+/// The count of a key at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Level {
+    /// The moment, in microseconds since 1970.
+    pub time: i64,
+    pub units: u64,
+}
+
+impl Level {
+    fn new(time: i64, units: u128) -> Level {
+        Level { time, units: u64::try_from(units).unwrap_or(u64::MAX) }
+    }
+}
+
 impl Peak {
     fn raise(&mut self, units: u128, start: i64, key: u32) {
         let units = u64::try_from(units).unwrap_or(u64::MAX);
@@ -84,40 +98,54 @@ impl Peak {
 /// `[from, to]` touches `[t, t + length)` if `from < t + length` and `t ≤ to`: if the last
 /// moment of the window lies in `[from, to + length)`. So the largest count is that of such
 /// intervals at one moment.
-pub(super) fn any_window(moments: Moments<'_>, length: i64) -> io::Result<Peak> {
-    let peak = overlap(moments, |from| from, |to| to.saturating_add(length))?;
+pub(super) fn any_window(
+    moments: Moments<'_>,
+    length: i64,
+    seen: &mut dyn FnMut(Level),
+) -> io::Result<Peak> {
+    let peak = overlap(moments, |from| from, |to| to.saturating_add(length), seen)?;
     // The window whose last moment is the peak's.
     Ok(Peak { start: peak.start.saturating_sub(length - 1), ..peak })
 }
 
 /// The maximum number of units in a window that begins at a multiple of its length, UTC.
-pub(super) fn clock_window(moments: Moments<'_>, length: i64) -> io::Result<Peak> {
+pub(super) fn clock_window(
+    moments: Moments<'_>,
+    length: i64,
+    seen: &mut dyn FnMut(Level),
+) -> io::Result<Peak> {
     let start = |time: i64| time - time.rem_euclid(length);
-    overlap(moments, start, |to| start(to).saturating_add(length))
+    overlap(moments, start, |to| start(to).saturating_add(length), seen)
 }
 
 /// The maximum number of units in a day of this time zone.
-pub(super) fn day(moments: Moments<'_>, zone: &TimeZone) -> io::Result<Peak> {
+pub(super) fn day(
+    moments: Moments<'_>,
+    zone: &TimeZone,
+    seen: &mut dyn FnMut(Level),
+) -> io::Result<Peak> {
     let midnight = |of: Zoned| of.start_of_day().map(|start| start.timestamp().as_microsecond());
     let zoned = |time| Timestamp::from_microsecond(time).map(|time| time.to_zoned(zone.clone()));
     let start = |time| zoned(time).and_then(midnight).unwrap_or(i64::MIN);
     let end =
         |time| zoned(time).and_then(|at| at.tomorrow()).and_then(midnight).unwrap_or(i64::MAX);
-    overlap(moments, start, end)
+    overlap(moments, start, end, seen)
 }
 
 /// All units.
-pub(super) fn total(moments: Moments<'_>) -> io::Result<Peak> {
-    let peak = overlap(moments, |from| from, |_| i64::MAX)?;
+pub(super) fn total(moments: Moments<'_>, seen: &mut dyn FnMut(Level)) -> io::Result<Peak> {
+    let peak = overlap(moments, |from| from, |_| i64::MAX, seen)?;
     Ok(Peak { start: 0, ..peak })
 }
 
 /// The maximum number of units at one moment of the intervals `[opens(from), closes(to))`,
-/// and when it was reached. Neither function may go back in time.
+/// and when it was reached. Neither function may go back in time. `seen` is told each count, at
+/// the moment from which it holds.
 fn overlap(
     moments: Moments<'_>,
     opens: impl Fn(i64) -> i64,
     closes: impl Fn(i64) -> i64,
+    seen: &mut dyn FnMut(Level),
 ) -> io::Result<Peak> {
     let mut inside = vec![0_u128; moments.keys];
     let mut ended = moments.ended.peekable();
@@ -126,10 +154,13 @@ fn overlap(
         let Moment { time, units, key, .. } = begun?;
         let now = opens(time);
         while let Some(over) = next_until(&mut ended, |to| closes(to) <= now)? {
-            inside[over.key as usize] -= u128::from(over.units);
+            let inside = &mut inside[over.key as usize];
+            *inside -= u128::from(over.units);
+            seen(Level::new(closes(over.time), *inside));
         }
         let inside = &mut inside[key as usize];
         *inside += u128::from(units);
+        seen(Level::new(time, *inside));
         peak.raise(*inside, now, key);
     }
     Ok(peak)
@@ -157,7 +188,12 @@ struct Seen {
 /// The smallest bucket that can have held all requests, where this number of units leak from
 /// it in each span of this length: the largest number of units in a span less the leak
 /// meanwhile, over all spans from the end of one request to the beginning of another.
-pub(super) fn bucket(moments: Moments<'_>, rate: u64, length: i64) -> io::Result<Peak> {
+pub(super) fn bucket(
+    moments: Moments<'_>,
+    rate: u64,
+    length: i64,
+    told: &mut dyn FnMut(Level),
+) -> io::Result<Peak> {
     let (rate, length) = (i128::from(rate), i128::from(length.max(1)));
     let none = Seen { begun: 0, over: 0, best: i128::MIN / 2 };
     let mut seen = vec![none; moments.keys];
@@ -175,8 +211,9 @@ pub(super) fn bucket(moments: Moments<'_>, rate: u64, length: i64) -> io::Result
         seen.begun += i128::from(units);
         let at_once = length * (seen.begun - seen.over);
         let level = at_once.max(length * seen.begun - rate * i128::from(time) + seen.best);
-        let level = u128::try_from(level).unwrap_or(0);
-        peak.raise(level.div_ceil(length.unsigned_abs()), time, key);
+        let level = u128::try_from(level).unwrap_or(0).div_ceil(length.unsigned_abs());
+        told(Level::new(time, level));
+        peak.raise(level, time, key);
     }
     Ok(peak)
 }
@@ -303,6 +340,7 @@ impl Tail<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::path::PathBuf;
 
     use rand::rngs::StdRng;
@@ -359,16 +397,19 @@ mod tests {
         for seed in 0..500 {
             let (requests, length) = random(seed);
             let at = |key, start| touching(&requests, key, start, start + length);
-            let found = peak(&requests, |moments| any_window(moments, length));
+            let seen = Cell::new(0);
+            let see = |level: Level| seen.set(seen.get().max(level.units));
+            let found = peak(&requests, |moments| any_window(moments, length, &mut { see }));
+            assert_eq!(found.units, seen.get(), "seed {seed}");
             let expected = most(|key| (-40..200).map(|start| at(key, start)).max());
             assert_eq!(found.units, expected, "seed {seed}");
             assert_eq!(found.units, at(found.key, found.start), "seed {seed}");
-            let found = peak(&requests, |moments| clock_window(moments, length));
+            let found = peak(&requests, |moments| clock_window(moments, length, &mut |_| {}));
             let edges = || (-40..200).filter(|start| start % length == 0);
             let expected = most(|key| edges().map(|start| at(key, start)).max());
             assert_eq!(found.units, expected, "seed {seed}");
             assert_eq!(found.units, at(found.key, found.start), "seed {seed}");
-            let found = peak(&requests, total);
+            let found = peak(&requests, |moments| total(moments, &mut |_| {}));
             assert_eq!(found.units, most(|key| Some(touching(&requests, key, 0, 200))));
         }
     }
@@ -387,7 +428,7 @@ mod tests {
                 let expected =
                     most(|key| spans().map(|(start, end)| needed(key, start, end)).max());
                 let rate = rate.unsigned_abs();
-                let found = peak(&requests, |moments| bucket(moments, rate, length));
+                let found = peak(&requests, |moments| bucket(moments, rate, length, &mut |_| {}));
                 assert_eq!(found.units, expected, "seed {seed}");
             }
         }
@@ -431,14 +472,14 @@ mod tests {
         let request = |time: &str| Request { from: at(time), to: at(time), units: 1, key: 0 };
         // Midnight is at 08:00 UTC.
         let requests = ["2026-01-01T07:00:00Z", "2026-01-01T09:00:00Z", "2026-01-02T07:59:59Z"];
-        let found = peak(&requests.map(request), |moments| day(moments, &zone));
+        let found = peak(&requests.map(request), |moments| day(moments, &zone, &mut |_| {}));
         assert_eq!((found.units, found.start), (2, at("2026-01-01T08:00:00Z")));
     }
 
     #[test]
     fn requests_one_period_apart_are_in_different_windows() {
         let requests = [0, 5, 9].map(|at| Request { from: at, to: at, units: 1, key: 0 });
-        assert_eq!(peak(&requests, |moments| any_window(moments, 5)).units, 2);
-        assert_eq!(peak(&requests, |moments| any_window(moments, 4)).units, 1);
+        assert_eq!(peak(&requests, |moments| any_window(moments, 5, &mut |_| {})).units, 2);
+        assert_eq!(peak(&requests, |moments| any_window(moments, 4, &mut |_| {})).units, 1);
     }
 }

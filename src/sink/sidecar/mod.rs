@@ -109,6 +109,8 @@ pub struct RunFacts {
     pub complete: bool,
     /// Minimum number of records that the file must have.
     pub records: u64,
+    /// The names of the values.
+    pub values: Vec<String>,
 }
 
 /// A limit of a run.
@@ -133,6 +135,7 @@ pub fn facts_of(results: &Path) -> Option<RunFacts> {
         rows: identity.rows,
         complete,
         records,
+        values: identity.values,
     })
 }
 
