@@ -329,7 +329,7 @@ mod tests {
     fn what_went_on_is_counted_in_its_time() {
         let mut fold = RecordFold::new(&limited("2/1s"), Some(&["price".to_owned()]));
         fold.add(&record(0, &[(0, 4), (1_000, 1_500)]));
-        let mut failed = record(1, &[(1_000, 9_000)]);
+        let mut failed = record(1, &[(1_000, 4_000)]);
         failed.latency = None;
         failed.outcome = Err(Failure::new(FailureKind::Timeout, ""));
         fold.add(&failed);

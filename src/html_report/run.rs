@@ -13,7 +13,7 @@ use super::values::ValueFold;
 use crate::error::Error;
 use crate::limit::{self, Guard, Policy, Time, Workload};
 use crate::report::words::{count, number, per_second, percent, plural, seconds};
-use crate::report::{Color, FailureReport, Report, escape, short};
+use crate::report::{Color, FailureReport, Report, escape, short, visible};
 use crate::tally::{AggregateResult, Figure, Figures};
 use crate::verify::Check;
 
@@ -182,7 +182,7 @@ pub fn run_page(
         aggregates: report.aggregates.iter().filter_map(figure).collect(),
         groups: report.aggregates.iter().filter_map(group).collect(),
         values: fold.values.iter().filter_map(value).collect(),
-        plan: context.plan,
+        plan: context.plan.as_deref().map(visible),
         words: report.text(Color::Never),
     };
     let title = format!("throng report: {}", facts.title);
