@@ -81,7 +81,7 @@ impl RunPage {
 const OF_LAST_STEP: &str = "The job has several steps or polls: the plots show the requests of its last step alone, which are those that records tell of.";
 
 fn title(plan: &Plan) -> String {
-    plan.output_file().map_or_else(|| plan.output.name(), |path| path)
+    plan.output_file().unwrap_or_else(|| plan.output.name())
 }
 
 fn preview(plan: &Plan) -> String {
