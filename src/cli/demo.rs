@@ -11,7 +11,7 @@ use throng_mock::{Fault, Faults, Latency, Mock, Settings};
 
 use super::exit::Exit;
 use super::flags::DisplayFlags;
-use super::page::PageFlags;
+use super::page::ReportFlags;
 use super::{mock, run, say};
 
 const JOB: &str = include_str!("../../examples/quotes.toml");
@@ -27,7 +27,7 @@ pub struct DemoArgs {
     #[command(flatten)]
     show: DisplayFlags,
     #[command(flatten)]
-    page: PageFlags,
+    page: ReportFlags,
 }
 
 pub fn main(arguments: &DemoArgs) -> Result<Exit, Error> {

@@ -21,13 +21,13 @@ const LATENCY: Duration = Duration::from_millis(250);
 /// The page about a run.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Show")]
-pub struct PageFlags {
+pub struct ReportFlags {
     /// Write a page about the run: plots, failures, values, the plan; one HTML file that needs no network
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<String>,
 }
 
-impl PageFlags {
+impl ReportFlags {
     /// Checks before the run that the page can be written and replaces no other file.
     pub fn check(&self, input: Option<&str>, records: Option<&str>) -> Result<(), Error> {
         check_file("the page", "--report", self.report.as_deref(), input, records)
@@ -43,7 +43,7 @@ pub struct RunPage {
 
 impl RunPage {
     /// Has the records of the run that is about to begin seen for the page, if one is wanted.
-    pub fn start(run: &Run, flags: &PageFlags) -> Option<RunPage> {
+    pub fn start(run: &Run, flags: &ReportFlags) -> Option<RunPage> {
         let path = flags.report.clone()?;
         let plan = run.plan();
         let mut fold =

@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::flags::DisplayFlags;
-use super::page::{PageFlags, RunPage};
+use super::page::{ReportFlags, RunPage};
 use super::progress::ProgressDisplay;
 use super::{color, job, say, signals};
 
@@ -23,7 +23,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub show: DisplayFlags,
     #[command(flatten)]
-    pub page: PageFlags,
+    pub page: ReportFlags,
 }
 
 /// The help below the flags of `run`.
@@ -62,7 +62,7 @@ pub fn main(arguments: RunArgs) -> Result<Exit, Error> {
 pub fn carry_out(
     plan: Plan,
     show: &DisplayFlags,
-    page: &PageFlags,
+    page: &ReportFlags,
 ) -> Result<(Exit, Report), Error> {
     let run = Run::new(plan);
     signals::listen(run.shutdown())?;
