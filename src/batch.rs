@@ -19,6 +19,7 @@ const MAX_ITEM: usize = 100;
 
 /// The `[batch]` part of a job: many rows in one request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     /// Maximum number of rows in one request.

@@ -33,6 +33,7 @@ const MIN_DIGITS: usize = 16;
 
 /// The extent of a jar, if answers' cookies are kept: the `cookies` key of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum CookieScope {

@@ -44,6 +44,7 @@ static ADDRESS_HEADERS: [HeaderName; 3] = [
 
 /// The `[poll]` part of a job: the request submits a job, which is polled until it is done.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     /// Values of the answer to the submission, by name: fields of the row from then on.
@@ -57,9 +58,11 @@ pub struct Settings {
     /// A jq program that is true once the job has failed; a text says why.
     pub failed: Option<String>,
     /// The pause between two polls; without it, 2 s that grow to 30 s.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<crate::limit::schema::DurationText>"))]
     #[serde(with = "humantime_serde")]
     pub every: Option<Duration>,
     /// The time after which a job that is not done is given up.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<crate::limit::schema::DurationText>"))]
     #[serde(with = "humantime_serde")]
     pub timeout: Option<Duration>,
     /// Maximum number of jobs that are submitted and not done.

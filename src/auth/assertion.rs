@@ -18,6 +18,7 @@ use crate::render::StaticValue;
 
 /// The algorithm of an assertion's signature (RFC 7518).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Algorithm {
     /// RSA with SHA-256, the default.
     #[default]

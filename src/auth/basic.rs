@@ -15,9 +15,12 @@ use crate::render::StaticValue;
 use crate::secret::Secrets;
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
+    /// The user's name.
     user: String,
+    /// The user's password.
     #[serde(default)]
     password: String,
 }

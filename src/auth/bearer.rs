@@ -12,8 +12,10 @@ use crate::error::Error;
 use crate::render::StaticValue;
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
+    /// The token, which is a secret.
     token: String,
 }
 

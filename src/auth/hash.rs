@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 /// The encoding of bytes as text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// Two lowercase hexadecimal digits a byte.
@@ -18,6 +19,7 @@ pub enum Encoding {
 
 /// A hash function.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Hash {
     /// 20 bytes, for older APIs.

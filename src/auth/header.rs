@@ -12,9 +12,12 @@ use crate::error::Error;
 use crate::render::StaticValue;
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
+    /// The name of the header.
     name: String,
+    /// A template of its value, which is a secret.
     value: String,
 }
 

@@ -34,18 +34,26 @@ const VARIABLES: [&str; 14] = [
 ];
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Settings {
+pub(super) struct Settings {
+    /// The secret key.
     key: String,
+    /// A template of the text that is signed.
     message: String,
+    /// Headers that are added, with `{{ signature }}` in one of them.
     #[serde(default)]
     headers: Map<String, Value>,
+    /// Parameters that are added to the URL, with `{{ signature }}` in one of them.
     #[serde(default)]
     query: Map<String, Value>,
+    /// The hash function.
     #[serde(default)]
     hash: Hash,
+    /// The encoding of the signature.
     #[serde(default)]
     encoding: Encoding,
+    /// The encoding of the key; without it, the key is the text itself.
     key_encoding: Option<Encoding>,
 }
 

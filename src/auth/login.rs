@@ -34,6 +34,7 @@ const OTHER_LOGINS: usize = 2;
 
 /// One `[[before]]` of a job: a request before those of rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct BeforeSettings {
     /// The URL.
@@ -52,6 +53,7 @@ pub struct BeforeSettings {
     /// A body of form fields.
     pub form: Map<String, Value>,
     /// How the request is signed; by itself it is not.
+    #[cfg_attr(feature = "cli", schemars(with = "super::AuthKeys"))]
     pub auth: Settings,
     /// The kind of the answer's body; by its type and first bytes if none is given.
     pub answer: Option<AnswerKind>,

@@ -20,6 +20,8 @@ mod freshness;
 mod hash;
 mod header;
 mod hmac;
+#[cfg(feature = "cli")]
+mod keys;
 mod lifetime;
 mod login;
 mod oauth2;
@@ -32,6 +34,8 @@ mod token_client;
 mod token_response;
 mod tokens;
 
+#[cfg(feature = "cli")]
+pub use keys::AuthKeys;
 pub use login::{BeforeSettings, Login, LoginDraft};
 use pool::KeyPool;
 pub use scheme::{Scheme, Settings};

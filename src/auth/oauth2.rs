@@ -17,31 +17,56 @@ use super::tokens::Tokens;
 use crate::error::Error;
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Settings {
+pub(super) struct Settings {
+    /// The URL that gives tokens.
     token_url: String,
+    /// The grant; without it, the keys that are given show it.
+    #[cfg_attr(
+        feature = "cli",
+        schemars(with = "Option<crate::limit::schema::Either<GrantKind, String>>")
+    )]
     grant: Option<GrantKind>,
+    /// The id of the client.
     client_id: Option<String>,
+    /// The secret of the client.
     client_secret: Option<String>,
+    /// A refresh token, or the source of one.
     refresh_token: Option<String>,
+    /// The user's name, for the password grant.
     username: Option<String>,
+    /// The user's password, for the password grant.
     password: Option<String>,
+    /// The private key (PEM) that signs the assertion.
     private_key: Option<String>,
+    /// The algorithm of the assertion's signature.
     #[serde(default)]
     algorithm: Algorithm,
+    /// The id of the key, in the head of the assertion.
     key_id: Option<String>,
+    /// The issuer of the assertion; the client's id if it is left out.
     issuer: Option<String>,
+    /// The subject of the assertion; the issuer if it is left out.
     subject: Option<String>,
+    /// Further claims of the assertion.
     #[serde(default)]
     claims: BTreeMap<String, String>,
+    /// The time for which an assertion holds.
+    #[cfg_attr(feature = "cli", schemars(with = "crate::limit::schema::DurationText"))]
     #[serde(default = "default_lifetime", with = "humantime_serde")]
     lifetime: Duration,
+    /// The scope that is asked for.
     scope: Option<String>,
+    /// The audience; of an assertion, the URL of tokens if it is left out.
     audience: Option<String>,
+    /// Further fields of the request's body.
     #[serde(default)]
     fields: BTreeMap<String, String>,
+    /// The part of the request that holds the client's id and secret.
     #[serde(default)]
     client_in: ClientIn,
+    /// The encoding of the request's body.
     #[serde(default)]
     body: TokenBody,
 }
@@ -53,13 +78,18 @@ fn default_lifetime() -> Duration {
 
 /// The grants of RFC 6749 and RFC 7523 that need nobody at a browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 enum GrantKind {
+    /// The client's own id and secret.
     #[serde(alias = "client_credentials")]
     ClientCredentials,
+    /// A refresh token.
     #[serde(alias = "refresh_token")]
     RefreshToken,
+    /// A user's name and password.
     Password,
+    /// An assertion that a private key signs.
     #[serde(alias = "jwt_bearer", alias = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
     JwtBearer,
 }

@@ -19,15 +19,21 @@ const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const CONTENT: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Settings {
+pub(super) struct Settings {
+    /// The service, such as `s3`.
     service: String,
+    /// The region.
     #[serde(default = "region")]
     region: String,
+    /// The id of the access key.
     #[serde(default = "access_key")]
     access_key: String,
+    /// The secret access key.
     #[serde(default = "secret_key")]
     secret_key: String,
+    /// The token of a temporary session.
     session_token: Option<String>,
 }
 

@@ -16,6 +16,7 @@ use crate::secret::{RotatingSecrets, Secret, Secrets};
 
 /// The part of a token request that holds the client's id and secret.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ClientIn {
     /// An `Authorization: Basic` header.
@@ -27,6 +28,7 @@ pub enum ClientIn {
 
 /// The encoding of a token request's body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TokenBody {
     /// `application/x-www-form-urlencoded`, as RFC 6749 says.

@@ -37,6 +37,11 @@ pub fn of_stderr() -> Color {
     of(&io::stderr())
 }
 
+/// Whether standard output gets colours.
+pub fn of_stdout() -> Color {
+    of(&io::stdout())
+}
+
 fn of(stream: &(impl anstream::stream::RawStream + IsTerminal)) -> Color {
     match AutoStream::choice(stream) {
         ColorChoice::Never => Color::Never,

@@ -60,7 +60,10 @@ pub fn main(arguments: &DemoArgs) -> Result<Exit, Error> {
             report.rows.failed
         ));
     }
-    say::note(&format!("More of it: throng report {} --failed", results.display()));
+    let results = results.display();
+    say::note(&format!(
+        "More of it: throng report {results} --failed, or --html demo.html for a page with plots."
+    ));
     Ok(match exit {
         // Some rows fail on purpose.
         Exit::SomeFailed => Exit::Ok,

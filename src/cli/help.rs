@@ -2,13 +2,13 @@
 //! of a topic or one flag.
 
 use std::collections::HashSet;
-use std::io::IsTerminal;
 
 use clap::builder::StyledStr;
 use clap::{Arg, Command};
 
-use super::{run, say};
+use super::{color, run, say};
 use crate::Error;
+use crate::report::Color;
 
 /// The long names of the flags that most jobs need.
 const COMMON: [&str; 25] = [
@@ -68,8 +68,10 @@ pub fn page(mut root: Command, words: &[String]) -> Result<StyledStr, Error> {
 
 /// Writes a page of help to standard output.
 pub fn show(page: &StyledStr) {
-    let is_painted = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let text = if is_painted { page.ansi().to_string() } else { page.to_string() };
+    let text = match color::of_stdout() {
+        Color::Always => page.ansi().to_string(),
+        Color::Never => page.to_string(),
+    };
     say::page(text.trim());
 }
 

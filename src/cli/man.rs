@@ -58,8 +58,25 @@ fn write(command: clap::Command, dir: &str) -> std::io::Result<()> {
     std::fs::write(Path::new(dir).join(format!("{name}.1")), page(command)?)
 }
 
-fn page(command: clap::Command) -> std::io::Result<String> {
-    let mut page = Vec::new();
-    Man::new(command).render(&mut page)?;
-    Ok(String::from_utf8_lossy(&page).into_owned())
+fn page(mut command: clap::Command) -> std::io::Result<String> {
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").replace('-', "\\-");
+    let version = format!("throng {}", env!("CARGO_PKG_VERSION"));
+    let (has_commands, has_examples) =
+        (command.has_subcommands(), command.get_after_help().is_some());
+    let page = Man::new(command).source(version).manual("throng");
+    let mut text = Vec::new();
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    // Each flag by its name would fill a page.
+    text.extend(format!(".SH SYNOPSIS\n\\fB{usage}\\fR\n").into_bytes());
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    if has_commands {
+        page.render_subcommands_section(&mut text)?;
+    }
+    if has_examples {
+        page.render_extra_section(&mut text)?;
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -31,6 +31,7 @@ mod progress;
 mod report;
 mod run;
 mod say;
+mod schema;
 #[cfg(feature = "simulate")]
 mod server;
 mod signals;
@@ -109,6 +110,8 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Write the manual as a page of man
     Man(man::ManArgs),
+    /// Write the JSON Schema of a job file, or of the summary, by which editors complete and check it
+    Schema(schema::SchemaArgs),
 }
 
 /// The `throng` command: reads the arguments of the process and carries them out.
@@ -157,6 +160,7 @@ fn carry_out(arguments: impl Iterator<Item = OsString>) -> Exit {
         Command::Demo(arguments) => demo::main(&arguments),
         Command::Completions(arguments) => completions::main(&arguments),
         Command::Man(arguments) => man::main(&arguments),
+        Command::Schema(arguments) => schema::main(&arguments),
     };
     done.unwrap_or_else(|error: Error| {
         say::error(&error);

@@ -13,6 +13,7 @@ use crate::record::{Failure, FailureKind};
 
 /// The `[items]` part of a job: one record for each item of an answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ItemSettings {
     /// A jq program that gives the items, such as `.items[]`.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The kind of an answer's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum AnswerKind {
     /// One JSON document.

@@ -30,6 +30,7 @@ const OF_FILES: [&str; 4] = ["_file", "_size", "_sha256", "_content_type"];
 
 /// The answers whose body is kept in the record, as `_body`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum KeepBody {
     /// None.

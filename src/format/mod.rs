@@ -235,6 +235,38 @@ pub(crate) fn output<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Format
     }
 }
 
+/// The name of an input's format, for the JSON Schema of a job.
+#[cfg(feature = "cli")]
+pub(crate) struct InputName;
+
+/// The name of an output's format, for the JSON Schema of a job.
+#[cfg(feature = "cli")]
+pub(crate) struct OutputName;
+
+#[cfg(feature = "cli")]
+impl schemars::JsonSchema for InputName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "InputFormat".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names: Vec<&str> = Format::all().map(Format::name).collect();
+        schemars::json_schema!({ "type": "string", "enum": names })
+    }
+}
+
+#[cfg(feature = "cli")]
+impl schemars::JsonSchema for OutputName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "OutputFormat".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names: Vec<&str> = Format::outputs().map(Format::name).collect();
+        schemars::json_schema!({ "type": "string", "enum": names })
+    }
+}
+
 /// The usual endings of the files of these formats, for help texts: texts, which may be
 /// compressed, come first.
 pub(crate) fn endings(formats: impl Iterator<Item = Format>) -> String {

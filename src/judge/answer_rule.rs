@@ -13,12 +13,20 @@ use crate::limit::duration;
 
 /// One entry of `[[answer]]`: the answers that it fits, and what they mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AnswerRule {
     /// The statuses of the answers; any if none is given.
+    #[cfg_attr(
+        feature = "cli",
+        schemars(
+            with = "crate::limit::schema::OneOrMany<crate::limit::schema::Either<u16, String>>"
+        )
+    )]
     #[serde(default, skip_serializing_if = "StatusSet::is_empty")]
     pub status: StatusSet,
     /// Headers that the answer must have, all of them.
+    #[cfg_attr(feature = "cli", schemars(with = "crate::limit::schema::OneOrMany<String>"))]
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
     pub header: Vec<HeaderPattern>,
     /// A jq program over the body that must give neither null nor false.
@@ -36,6 +44,7 @@ pub struct AnswerRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<String>,
     /// The pause where the answer states none.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<crate::limit::schema::DurationText>"))]
     #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub pause: Option<Duration>,
     /// The name by which rows fail: `rule NAME` in place of the status.
@@ -49,6 +58,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// The meaning of a refusal for the run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RefusalMeaning {
     /// The run waits and goes on.
@@ -62,6 +72,7 @@ pub enum RefusalMeaning {
 
 /// The requests that a refusal holds for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RefusalScope {
     /// The requests with the same key, where limits or signals hold for each key.
@@ -73,6 +84,7 @@ pub enum RefusalScope {
 
 /// What an answer means for its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Meaning {
     /// The answer is a result: values are extracted.

@@ -30,6 +30,7 @@ pub const BUILT_IN: [(&str, &str); 6] = [
 /// One entry of `[[refusal]]`: the answers by which a server refuses a request. It is a row of
 /// the table of answers, after those of `[[answer]]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct RefusalRule {
     /// The statuses of the answers; any if none is given.
@@ -48,6 +49,7 @@ pub struct RefusalRule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<String>,
     /// The pause where the answer states none.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<crate::limit::schema::DurationText>"))]
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub pause: Option<Duration>,
 }

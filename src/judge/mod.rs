@@ -36,17 +36,23 @@ const BACKOFF_CAP: Duration = Duration::from_secs(30);
 
 /// The `[retry]` part of a job: when to try again, and when to give up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     /// Maximum number of attempts after a row's first one; refusals don't count.
     pub retries: u32,
     /// Maximum time that a request waits for a limit, or for the server; a longer wait stops
     /// the run. Without it, the maximum is an hour for the server, and none for a limit.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<crate::limit::schema::DurationText>"))]
     #[serde(with = "humantime_serde")]
     pub max_wait: Option<Duration>,
     /// Maximum number of refusals in a row; more stop the run.
     pub max_refusals: u32,
     /// Maximum number of rows that may fail, or their share; more stop the run.
+    #[cfg_attr(
+        feature = "cli",
+        schemars(with = "Option<crate::limit::schema::Either<u64, String>>")
+    )]
     pub max_failures: Option<MaxFailures>,
     /// Whether the run ends when its first answers all fail alike.
     pub brake: bool,
@@ -54,6 +60,7 @@ pub struct Settings {
     /// never is.
     pub outage_failures: u32,
     /// Minimum time from the first of them.
+    #[cfg_attr(feature = "cli", schemars(with = "crate::limit::schema::DurationText"))]
     #[serde(with = "humantime_serde")]
     pub outage_after: Duration,
     /// The treatment of a request that is not idempotent and whose outcome is unknown.
@@ -63,12 +70,14 @@ pub struct Settings {
     pub idempotency_key: Option<String>,
     /// The time for which the server keeps a key; a request whose outcome is unknown is
     /// not sent again later.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<crate::limit::schema::DurationText>"))]
     #[serde(with = "humantime_serde")]
     pub idempotency_ttl: Option<Duration>,
 }
 
 /// The treatment of a POST whose outcome is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownOutcome {
     /// The row fails, so that nothing is done twice.

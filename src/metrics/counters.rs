@@ -48,6 +48,7 @@ struct SettledCost {
 
 /// An anomaly that failed no row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Warning {
     /// The kind of anomaly.
     #[serde(rename = "what")]

@@ -93,6 +93,7 @@ impl TimeBreakdown {
 
 /// A part of the time of all workers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct TimeShare {
     /// The reason: `limit`, `linger`, `pause`, `outage`, `server`, `jobs`, `retries`, `input`, `output`,
     /// `idle` or `work`.

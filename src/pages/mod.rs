@@ -24,6 +24,7 @@ use strategy::{Strategy, compile, run};
 
 /// The `[pages]` part of a job: one pagination strategy, and the end of the pages.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// `link`, for a `Link` header with `rel=next`, or a jq program that gives the next URL.

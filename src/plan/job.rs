@@ -29,8 +29,12 @@ use crate::{
 /// # Ok::<(), throng::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Job {
+    /// The JSON Schema of the file, for editors; it changes nothing.
+    #[serde(rename = "$schema", skip_serializing)]
+    pub schema: Option<String>,
     /// The profile whose settings hold where the job has none: `github`, `github:anonymous`.
     /// [`Job::parse`] applies it and leaves none here.
     pub api: Option<String>,
@@ -42,6 +46,7 @@ pub struct Job {
     /// What to ask for each row.
     pub request: render::Settings,
     /// How requests are signed.
+    #[cfg_attr(feature = "cli", schemars(with = "auth::AuthKeys"))]
     pub auth: auth::Settings,
     /// The login: requests before those of rows, whose answers give secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -73,6 +78,12 @@ pub struct Job {
     pub no_headers: Vec<String>,
     /// What answers mean: the first rows of the table of answers. As a text it is the kind of
     /// their bodies ([`Job::answer_format`]).
+    #[cfg_attr(
+        feature = "cli",
+        schemars(
+            with = "crate::limit::schema::Either<extract::AnswerKind, Vec<judge::AnswerRule>>"
+        )
+    )]
     #[serde(deserialize_with = "rules_or_format")]
     pub answer: Vec<judge::AnswerRule>,
     /// More rows of the table of answers, for a job whose `answer` is a text.
@@ -107,11 +118,13 @@ pub struct Job {
 /// One `[[step]]` of a job: a stage after the first. A part that it leaves out is the
 /// job's own.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct StageConfig {
     /// What to ask for each row, which has the values of the stage before.
     pub request: render::Settings,
     /// How requests are signed; without it, as in the first stage.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<auth::AuthKeys>"))]
     pub auth: Option<auth::Settings>,
     /// How often; without it, the limits of the first stage hold for both together.
     pub limit: Option<limit::Settings>,
@@ -121,6 +134,12 @@ pub struct StageConfig {
     pub retry: Option<judge::Settings>,
     /// What answers mean; the job's own rows of the table come after these. As a text it is the
     /// kind of their bodies.
+    #[cfg_attr(
+        feature = "cli",
+        schemars(
+            with = "crate::limit::schema::Either<extract::AnswerKind, Vec<judge::AnswerRule>>"
+        )
+    )]
     #[serde(deserialize_with = "rules_or_format")]
     pub answer: Vec<judge::AnswerRule>,
     /// More rows of the table of answers, for a step whose `answer` is a text.

@@ -21,6 +21,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// The `[workers]` part of a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Number of threads, each with its own connections; one for each core by default.
@@ -30,6 +31,7 @@ pub struct Settings {
     /// Maximum number of requests that one worker has in flight in `async` mode.
     pub concurrency: Option<usize>,
     /// Time for answers in flight to come when a run is to end early; 10 s by default.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<crate::limit::schema::DurationText>"))]
     #[serde(with = "humantime_serde")]
     pub grace: Option<Duration>,
     /// The time at which the run ends even if rows are left: a duration from its start, a
@@ -39,6 +41,7 @@ pub struct Settings {
 
 /// How many requests a worker has in flight.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// One.

@@ -8,6 +8,7 @@ use crate::error::Error;
 
 /// The `[request]` part of a job. Texts are templates: `{{ field }}`, `{{ env.NAME }}`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     /// The URL; values are percent-encoded.

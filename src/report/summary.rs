@@ -12,6 +12,7 @@ use crate::tally::{AggregateResult, Counts, Example, FailureGroup, Quantiles, Ta
 
 /// The report of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Report {
     /// The outcome of the rows.
     #[serde(flatten)]
@@ -39,6 +40,7 @@ pub struct Report {
     /// The latency of the last attempts; none if none was answered.
     pub latency_ms: Option<LatencyReport>,
     /// The results of the job's summary, by name.
+    #[cfg_attr(feature = "cli", schemars(with = "BTreeMap<String, AggregateResult>"))]
     #[serde(serialize_with = "by_name")]
     pub aggregates: Vec<AggregateResult>,
     /// The kinds of failures, the most frequent first.
@@ -194,6 +196,7 @@ fn by_name<S: Serializer>(answers: &[AggregateResult], serializer: S) -> Result<
 
 /// The figures of the records that one run has written to an output that had others before.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct RunFigures {
     /// Rows with a record.
     pub rows: u64,
@@ -205,6 +208,7 @@ pub struct RunFigures {
     /// Rows without a result.
     pub failed: u64,
     /// The results of the job's summary, by name.
+    #[cfg_attr(feature = "cli", schemars(with = "BTreeMap<String, AggregateResult>"))]
     #[serde(serialize_with = "by_name")]
     pub aggregates: Vec<AggregateResult>,
     /// The kinds of failures, the most frequent first.
@@ -213,6 +217,7 @@ pub struct RunFigures {
 
 /// The outcome of the rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct RowReport {
     /// Rows with a record in the output.
     pub rows: u64,
@@ -231,6 +236,7 @@ pub struct RowReport {
 
 /// The requests of the rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct SendReport {
     /// Requests: all attempts of all rows.
     pub requests: u64,
@@ -242,6 +248,7 @@ pub struct SendReport {
 
 /// The speed of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct RateReport {
     /// The time that the run took.
     #[serde(serialize_with = "rounded")]
@@ -264,6 +271,7 @@ pub struct RateReport {
 
 /// The runs that share the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SharingReport {
     /// All runs of the account on this machine.
@@ -276,6 +284,7 @@ pub enum SharingReport {
 
 /// The observance of one limit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct LimitReport {
     /// The limit as the job writes it: `22/5s`.
     pub rate: String,
@@ -328,6 +337,7 @@ pub struct LimitReport {
 
 /// The limit that a search has found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct FoundLimit {
     /// The units that the server took in a second.
     pub per_second: f64,
@@ -343,6 +353,7 @@ pub struct FoundLimit {
 
 /// The latency of the rows' last attempts, in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct LatencyReport {
     /// The median.
     #[serde(serialize_with = "rounded")]
@@ -360,6 +371,7 @@ pub struct LatencyReport {
 
 /// A kind of failure and its rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct FailureReport {
     /// The kind in short.
     pub kind: String,
@@ -374,6 +386,7 @@ pub struct FailureReport {
 
 /// The failure that the first answers of a run had in common.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct BrakeReport {
     /// The kind in short.
     pub kind: String,
@@ -392,6 +405,7 @@ pub struct BrakeReport {
 
 /// The work of one worker.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct WorkerReport {
     /// The worker's number, from 1.
     pub worker: usize,
@@ -404,6 +418,7 @@ pub struct WorkerReport {
 
 /// The place of the records, and the way to continue.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct RunEnding {
     /// The place of the records.
     pub output: Option<String>,

@@ -185,6 +185,7 @@ impl Vault {
 /// The `[env]` part of a job. A variable that it doesn't name is a secret if its value may
 /// be one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Variables {
     /// Names of variables that are secrets, however short.

@@ -8,19 +8,27 @@ use serde::{Deserialize, Serialize};
 
 /// The `[send]` part of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     /// Maximum time from sending a request to the end of its answer.
+    #[cfg_attr(feature = "cli", schemars(with = "crate::limit::schema::DurationText"))]
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
     /// Maximum time between two parts of a body; none if it is left out.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<crate::limit::schema::DurationText>"))]
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Duration>,
     /// Maximum time of name resolution, TCP, proxy and TLS together.
+    #[cfg_attr(feature = "cli", schemars(with = "crate::limit::schema::DurationText"))]
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
     /// Maximum size of a decompressed body: 10 MiB if none is given, and for a body that goes
     /// to a file as it comes, none.
+    #[cfg_attr(
+        feature = "cli",
+        schemars(with = "Option<crate::limit::schema::Either<u64, String>>")
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body: Option<ByteSize>,
     /// Maximum number of redirects in a row; each is an attempt of its own.
@@ -56,6 +64,7 @@ impl Default for Settings {
 
 /// The `[network]` part of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Network {
     /// `http://`, `socks5://` or `socks5h://`, instead of the environment's proxy;
@@ -77,6 +86,7 @@ pub struct Network {
 
 /// The version of HTTP.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Http {
     /// HTTP/2 if the server offers it over TLS, else HTTP/1.1.
     #[default]
@@ -92,6 +102,7 @@ pub enum Http {
 
 /// The `[tls]` part of a job: trusted certificates, and the client's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Tls {
     /// Certificates (PEM) to trust instead of the platform's.
@@ -108,6 +119,7 @@ pub struct Tls {
 
 /// A version of TLS.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Version {
     /// TLS 1.2.
     #[default]

@@ -17,14 +17,17 @@ use crate::record::FailureKind;
 
 /// The `[output]` part of a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     /// Where records go; absent or `-` is stdout.
     pub file: Option<String>,
     /// The format of the file; by default the one of its extension.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<format::OutputName>"))]
     #[serde(deserialize_with = "format::output")]
     pub format: Option<Format>,
     /// The answers whose body records have beside the extracted values.
+    #[cfg_attr(feature = "cli", schemars(with = "crate::limit::schema::Either<KeepBody, bool>"))]
     pub keep_body: KeepBody,
     /// Whether an extracted value may have the name of a field, and replaces it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -32,6 +35,12 @@ pub struct Settings {
     /// What to do with a file that has records already.
     pub existing: Existing,
     /// The rows that failed in an earlier run and are asked for again.
+    #[cfg_attr(
+        feature = "cli",
+        schemars(
+            with = "crate::limit::schema::Either<bool, crate::limit::schema::OneOrMany<crate::limit::schema::Either<u16, String>>>"
+        )
+    )]
     pub retry_failed: RetryFailed,
     /// The field that identifies a row when a run is resumed; its number if absent.
     pub key: Option<String>,
@@ -181,6 +190,7 @@ impl<'de> Deserialize<'de> for RetryFailed {
 
 /// The order of the records in a finished output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
     /// As their rows were finished.
@@ -192,6 +202,7 @@ pub enum Order {
 
 /// What to do with an output file that has records already.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Existing {
     /// Leave it alone: the plan is wrong.
@@ -212,6 +223,7 @@ pub enum Existing {
 
 /// When records are to be on the disk, safe from a power cut.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Sync {
     /// Before a row counts as done.
     #[serde(rename = "always")]

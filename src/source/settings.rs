@@ -12,12 +12,14 @@ use crate::format::rows::TextOptions;
 /// The `input` of a job: where its rows come from. Exactly one of `file` and
 /// `list` is to be there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     /// The path of a file or of a directory of Parquet files, a URL of a file (`https://`,
     /// `s3://`, `gs://`, `az://`), or `-` for standard input.
     pub file: Option<String>,
     /// How the file is written; if absent, its extension tells.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<crate::format::InputName>"))]
     pub format: Option<Format>,
     /// The table to read of a SQLite database; if absent, `results` or the only one.
     pub table: Option<String>,

@@ -31,6 +31,7 @@ pub struct FailureGroup {
 
 /// One row that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Example {
     /// The row number, from 0.
     pub row: u64,

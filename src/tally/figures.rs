@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 
 /// The result of one aggregate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct AggregateResult {
     /// The name in the job.
     #[serde(skip)]
@@ -17,6 +18,7 @@ pub struct AggregateResult {
 
 /// One figure, or one for each group.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Figures {
     /// The figure of all results.
@@ -31,6 +33,7 @@ pub enum Figures {
 
 /// One group of results.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct ResultGroup {
     /// The value that its results have in common.
     pub key: String,
@@ -41,6 +44,7 @@ pub struct ResultGroup {
 
 /// The result of a function of many values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Figure {
     /// The result; none if it is undefined, such as the mean of no values.
     #[serde(serialize_with = "short")]
@@ -56,6 +60,7 @@ pub struct Figure {
 
 /// The accuracy of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Accuracy {
     /// Exact up to floating-point arithmetic.

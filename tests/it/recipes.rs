@@ -1,16 +1,19 @@
-//! The recipes of docs/recipes.md, run as they stand there but for the addresses of their servers.
+//! The recipes of docs/recipes.md and of the README, run as they stand there but for the addresses
+//! of their servers.
 
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Place, plain_mock, throng};
+use throng_mock::{Mock, Settings};
 
-/// A code block of a recipe.
-struct Block<'a> {
+use crate::harness::{Place, mock, plain_mock, throng};
+
+/// A code block of a page.
+pub struct Block<'a> {
     /// Name of the file that it shows: that of the paragraph before, `` `NAME`: ``.
     file: Option<&'a str>,
-    language: &'a str,
-    text: &'a str,
+    pub language: &'a str,
+    pub text: &'a str,
 }
 
 /// The recipes: the heading and the text of each.
@@ -19,7 +22,7 @@ fn recipes(page: &str) -> impl Iterator<Item = (&str, &str)> {
     sections.filter(|(title, _)| *title != "Contents")
 }
 
-fn blocks(recipe: &str) -> Vec<Block<'_>> {
+pub fn blocks(recipe: &str) -> Vec<Block<'_>> {
     let parts: Vec<&str> = recipe.split("```").collect();
     parts
         .chunks_exact(2)
@@ -33,7 +36,7 @@ fn blocks(recipe: &str) -> Vec<Block<'_>> {
 }
 
 /// The text with the mock's address for that of each server.
-fn with_address(text: &str, address: &str) -> String {
+pub fn with_address(text: &str, address: &str) -> String {
     let mut parts = text.split("http");
     let mut replaced = parts.next().unwrap().to_owned();
     for part in parts {
@@ -50,9 +53,32 @@ fn with_address(text: &str, address: &str) -> String {
     replaced.replace("storage.example", address.strip_prefix("http://").unwrap())
 }
 
+/// The text for the servers of this test: `throng mock` is one of them already.
+fn with_mocks(text: &str, mocks: &[(&str, &Mock)]) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("throng mock "));
+    let text = lines.map(|line| format!("{line}\n")).collect::<String>();
+    mocks.iter().fold(text, |text, (address, mock)| text.replace(address, &mock.url()))
+}
+
+/// Whether these pieces, which `…` stands between, are in the text in this order.
+fn has_pieces(text: &str, line: &str) -> bool {
+    let mut rest = text;
+    line.split('…').all(|piece| match rest.split_once(piece.trim()) {
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+        None => false,
+    })
+}
+
+/// The variables of the environment that the pages use.
+const KEYS: [&str; 7] =
+    ["API_KEY", "API_TOKEN", "AZURE_TOKEN", "GITHUB_TOKEN", "PASSWORD", "TOKEN", "XAPIKEY"];
+
 /// Runs the lines in the shell, with `throng` on its path and in this place. Returns its output.
 /// The mock has a private address, which rows may lead to only if that is said.
-fn shell(place: &Place, lines: &str) -> (String, String) {
+pub fn shell(place: &Place, lines: &str) -> (String, String) {
     let lines = lines.replace("throng run", "throng run --allow-private");
     let folder = Path::new(env!("CARGO_BIN_EXE_throng")).parent().unwrap().to_str().unwrap();
     let throng = throng("run").command();
@@ -62,7 +88,7 @@ fn shell(place: &Place, lines: &str) -> (String, String) {
         .env_clear()
         .envs(throng.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .env("PATH", format!("{folder}:/usr/local/bin:/usr/bin:/bin"))
-        .envs(["API_KEY", "AZURE_TOKEN", "PASSWORD"].map(|name| (name, "secret-of-the-tests")))
+        .envs(KEYS.map(|name| (name, "secret-of-the-tests")))
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -96,6 +122,30 @@ fn follow(title: &str, recipe: &str) -> usize {
     }
     assert!(last.is_none(), "{title}: a command without its output");
     compared
+}
+
+#[test]
+fn each_recipe_of_the_readme_gives_what_it_shows() {
+    let page = include_str!("../../README.md");
+    let (_, recipes) = page.split_once("\n## Four recipes\n").unwrap();
+    let (recipes, _) = recipes.split_once("\n## ").unwrap();
+    let limited = Settings { limits: vec!["20/1s".parse().unwrap()], ..Settings::default() };
+    let (place, open, limited) = (Place::new(), plain_mock(), mock(limited));
+    let mocks = [("http://127.0.0.1:8099", &open), ("http://127.0.0.1:8098", &limited)];
+    let (mut last, mut compared) = (String::new(), 0);
+    for block in blocks(recipes) {
+        if block.language == "sh" {
+            let (stdout, stderr) = shell(&place, &with_mocks(block.text, &mocks));
+            last = stdout + &stderr;
+            continue;
+        }
+        for line in block.text.lines() {
+            assert!(has_pieces(&last, line), "no {line:?} in: {last}");
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 4);
+    assert_eq!(open.judgement().refused, 0);
 }
 
 #[test]

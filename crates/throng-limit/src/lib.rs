@@ -25,6 +25,12 @@ pub use config::{AccountShare, Counting, Details, Guard, Limit, Rate, Shape};
 #[doc(hidden)]
 pub use config::{LINGER, LimitScope, Policy, Rule, Settings, Sharing, UncountedOutcome};
 
+/// The JSON Schema of a job's limits.
+#[cfg(feature = "schema")]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod schema;
+
 mod limiter;
 #[doc(hidden)]
 pub use limiter::{

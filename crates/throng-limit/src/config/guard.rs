@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a limit is proven against: from when on an attempt is known to have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Guard {
     /// Arrivals at the server, whatever the latencies: it has arrived when it is answered.

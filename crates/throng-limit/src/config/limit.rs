@@ -54,6 +54,7 @@ pub struct Limit {
 
 /// What a table can say of a limit beside its rate.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Details {
     /// The most that may come at once.
@@ -63,12 +64,14 @@ pub struct Details {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per: Option<String>,
     /// The share of it that is ours: `80%`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::ShareText>"))]
     #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
     pub share: Option<AccountShare>,
     /// What it is proven against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
     /// By how much our clock and the server's may differ, and what it rounds.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::DurationText>"))]
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub skew: Option<Duration>,
 }

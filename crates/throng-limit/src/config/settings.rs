@@ -12,9 +12,14 @@ use crate::config::{AccountShare, Limit};
 
 /// The `[limit]` part of a job. All of its limits hold at once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     /// At most so many units in each period.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "crate::schema::OneOrMany<crate::schema::LimitText>")
+    )]
     #[serde(deserialize_with = "one_or_many")]
     pub rate: Vec<Limit>,
     /// What the limits are proven against.
@@ -23,6 +28,7 @@ pub struct Settings {
     /// than a whole period's.
     pub burst: Option<u64>,
     /// The least time between two sendings.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::DurationText>"))]
     #[serde(with = "humantime_serde")]
     pub spacing: Option<Duration>,
     /// Whether a period's requests go out as early as they may, or spread.
@@ -44,6 +50,7 @@ pub struct Settings {
     /// What it turned out to cost: jq over the answer.
     pub settle: BTreeMap<String, String>,
     /// The share of the limits that is ours: `80%`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::ShareText>"))]
     #[serde(rename = "use")]
     pub share: Option<AccountShare>,
     /// With which runs the limits are shared.
@@ -54,15 +61,18 @@ pub struct Settings {
     /// Which answers the server doesn't count.
     pub uncounted: Vec<UncountedOutcome>,
     /// By how much our clock and the server's may differ, and what it rounds.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::DurationText>"))]
     #[serde(with = "humantime_serde")]
     pub skew: Option<Duration>,
     /// How long a request that was given up may still arrive.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::DurationText>"))]
     #[serde(with = "humantime_serde")]
     pub linger: Option<Duration>,
 }
 
 /// With which runs limits are shared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Sharing {
     /// With all runs of the account on this machine.
@@ -74,6 +84,7 @@ pub enum Sharing {
 
 /// When a period's requests go out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// As early as they may; spread once the server refuses what it should have taken.
@@ -87,6 +98,7 @@ pub enum Shape {
 
 /// How an attempt may end without being counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum UncountedOutcome {
     /// By a refusal for the limit's sake.
