@@ -21,7 +21,8 @@ fn errors(schema: &Value, documents: &[Value]) -> Vec<Value> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut python = Command::new(root.join("target/servers/bin/python"));
     python.arg(root.join("tests/servers/schema.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut python = python.spawn().expect("tests/servers/install makes it");
+    // tests/servers/install has made it.
+    let mut python = python.spawn().unwrap();
     let input = json!({ "schema": schema, "documents": documents }).to_string();
     python.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     serde_json::from_slice(&python.wait_with_output().unwrap().stdout).unwrap()
