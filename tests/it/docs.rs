@@ -103,7 +103,10 @@ fn files(place: &Place, address: &str) {
             "{{\"base_url\": \"{address}/v6/finance/quote/\", \"params_for_api_request\": {{\"region\": \"US\"}}, \"list_of_api_requests\": [\"S1\", \"S2\"]}}"
         ),
     );
-    // What an earlier run has written.
+}
+
+/// What an earlier run has written, for commands that go on from there.
+fn results(place: &Place) {
     for name in ["quotes.jsonl", "quotes.db"] {
         let run = throng("run").in_directory(&place.path("")).arg("--output", name);
         run.arg("--keep-body", "all").flags("job.toml --allow-private").exits(0);
@@ -131,6 +134,9 @@ fn no_command_of_a_page_is_wrong() {
         for block in blocks(&page).iter().filter(|block| block.language == "sh") {
             let place = Place::new();
             files(&place, &mock.url());
+            if [" extract ", " report ", "--resume"].iter().any(|it| block.text.contains(it)) {
+                results(&place);
+            }
             for command in commands(block.text) {
                 let command = with_address(&command, &mock.url());
                 let command = command.replace("throng init job.toml", "throng init new.toml");
