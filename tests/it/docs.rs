@@ -87,7 +87,9 @@ fn files(place: &Place, address: &str) {
         "[input]\nfile = 'ids.csv'\n[request]\nurl = '{url}'\n[extract]\nprice = '.price'\n"
     );
     place.file("job.toml", &job);
-    place.file("quotes.toml", &format!("{job}[output]\nfile = 'quotes.jsonl'\n"));
+    // The job after its program was mended.
+    let mended = job.replace("'.price'", "'.quote.price'");
+    place.file("quotes.toml", &format!("{mended}[output]\nfile = 'quotes.jsonl'\n"));
     let chain = std::fs::read_to_string(root().join("examples/chain.toml")).unwrap();
     std::fs::create_dir(place.path("examples")).unwrap();
     place.file("examples/chain.toml", &with_address(&chain, address));
