@@ -39,6 +39,9 @@ const COMMON: [&str; 25] = [
     "workers",
 ];
 
+/// Number of flags that fit on a page.
+const FEW: usize = 30;
+
 /// The topic that has every flag.
 const ALL: &str = "all";
 
@@ -91,7 +94,7 @@ fn overview(command: Command, of_run: &HashSet<String>) -> Command {
     let is_shown = |arg: &Arg| {
         arg.get_long().is_none_or(|long| COMMON.contains(&long) || !of_run.contains(long))
     };
-    if command.get_arguments().all(|arg| arg.is_hide_set() || is_shown(arg)) {
+    if command.get_arguments().filter(|arg| !arg.is_hide_set()).count() <= FEW {
         return command;
     }
     let (name, examples) = (command.get_name(), command.get_after_help());
