@@ -7,17 +7,25 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use serde_json::Value;
 use throng::internals::plan::Layers;
-use throng::limit;
+use throng::{JobBuilder, limit};
 
 use crate::errors;
+use crate::feed::Feed;
+use crate::hooks::Hooks;
+use crate::limiter::Limiter;
 use crate::process::OfProcess;
 use crate::run::Run;
+use crate::stream::Stream;
 
 /// A job as its file or its keywords say it.
 #[pyclass(frozen)]
 pub struct Job {
     layers: Layers,
 }
+
+/// The hooks of a job: whether they make requests, whether they process answers, and the names
+/// of the values that they give.
+type HooksOfJob<'py> = (Bound<'py, Hooks>, bool, bool, Option<Vec<String>>);
 
 #[pymethods]
 impl Job {
@@ -38,11 +46,44 @@ impl Job {
         Job::checked(layers.overlay(over))
     }
 
-    /// The plan of this job with these settings laid over it, as JSON. Reads the input.
-    fn plan(&self, py: Python<'_>, over: &str) -> PyResult<Plan> {
+    /// The plan of this job with these settings laid over it, as JSON, and with parts that are
+    /// code: rows, hooks with the names of their values, a limiter. Reads the input.
+    #[pyo3(signature = (over, feed=None, hooks=None, limiter=None))]
+    fn plan(
+        &self,
+        py: Python<'_>,
+        over: &str,
+        feed: Option<&Feed>,
+        hooks: Option<HooksOfJob<'_>>,
+        limiter: Option<&Limiter>,
+    ) -> PyResult<Plan> {
         let layers = self.layers.clone().overlay(parse(over)?);
-        let environment = |name: &str| std::env::var(name).ok();
-        let plan = py.detach(|| throng::Plan::new(&layers.job()?, &environment));
+        let job = layers.job().map_err(|error| errors::of(&error))?;
+        let plan = if feed.is_none() && hooks.is_none() && limiter.is_none() {
+            let environment = |name: &str| std::env::var(name).ok();
+            py.detach(|| throng::Plan::new(&job, &environment))
+        } else {
+            let mut builder = JobBuilder::from(job);
+            if let Some(feed) = feed {
+                builder = builder.rows_from(feed.rows()?);
+            }
+            if let Some((hooks, requests, processes, values)) = hooks {
+                let hooks = hooks.get().of_engine()?;
+                if requests {
+                    builder = builder.request_hook(hooks.clone());
+                }
+                if processes {
+                    builder = builder.response_hook(hooks);
+                }
+                if let Some(names) = values {
+                    builder = builder.values(names);
+                }
+            }
+            if let Some(limiter) = limiter {
+                builder = builder.limiter(limiter.get()?);
+            }
+            py.detach(|| builder.build())
+        };
         let plan = plan.map_err(|error| errors::of(&error))?;
         Ok(Plan { inner: Mutex::new(OfProcess::new("this plan", plan)) })
     }
@@ -108,5 +149,13 @@ impl Plan {
         let plan = inner.take()?;
         let plan = plan.ok_or_else(|| PyRuntimeError::new_err("this plan has been run"))?;
         py.detach(|| Run::start(plan, bar)).map_err(|error| errors::of(&error))
+    }
+
+    /// Starts the run of this plan, which is gone afterwards, and gives its records as they come.
+    fn stream(&self) -> PyResult<Stream> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let plan = inner.take()?;
+        let plan = plan.ok_or_else(|| PyRuntimeError::new_err("this plan has been run"))?;
+        Ok(Stream::start(plan))
     }
 }

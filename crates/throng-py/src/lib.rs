@@ -8,10 +8,14 @@ use pyo3::prelude::*;
 
 mod command;
 mod errors;
+mod feed;
+mod hooks;
 mod job;
 mod limiter;
 mod process;
+mod queue;
 mod run;
+mod stream;
 mod table;
 mod wait;
 mod waker;
@@ -24,11 +28,17 @@ mod _throng {
     #[pymodule_export]
     use crate::errors::{Error, LimitError, PlanError, Stopped};
     #[pymodule_export]
+    use crate::feed::Feed;
+    #[pymodule_export]
+    use crate::hooks::{Answer, Hooks};
+    #[pymodule_export]
     use crate::job::{Job, Plan};
     #[pymodule_export]
     use crate::limiter::{Acquire, Limiter, Permit};
     #[pymodule_export]
     use crate::run::Run;
+    #[pymodule_export]
+    use crate::stream::Stream;
     #[pymodule_export]
     use crate::table::{Records, convert, records};
     #[pymodule_export]

@@ -136,6 +136,11 @@ impl Limiter {
 }
 
 impl Limiter {
+    /// The limiter, for the engine.
+    pub fn get(&self) -> PyResult<&RateLimiter> {
+        self.inner.get()
+    }
+
     fn of_key(&self, key: Option<&str>) -> PyResult<RateLimiter> {
         let limiter = self.inner.get()?;
         Ok(key.map_or_else(|| limiter.clone(), |key| limiter.keyed(key)))

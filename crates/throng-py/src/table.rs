@@ -132,7 +132,7 @@ pub fn dict<'py>(py: Python<'py>, fields: &throng::Fields) -> PyResult<Bound<'py
 }
 
 /// A value of JSON as an object of Python.
-fn object<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+pub fn object<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
     match value {
         Value::Null => Ok(py.None().into_bound(py)),
         Value::Bool(value) => value.into_bound_py_any(py),

@@ -55,6 +55,61 @@ ENDS = {
         threading.Timer(soon, lambda: os._exit(0)).start()
         job.run(rows)
     """,
+    "hooks": """
+        hooked = throng.Job(url=url.split("/v6/")[0])
+        hooked.request(lambda row: url.replace("{{ symbol }}", row["symbol"]))
+        hooked.process(lambda row, answer: {"n": len(answer.json())})
+        threading.Thread(target=hooked.run, args=(rows,), daemon=True).start()
+        time.sleep(soon)
+    """,
+    "stream": """
+        end = time.monotonic() + soon
+        kept = job.stream(rows)
+        for record in kept:
+            if time.monotonic() > end:
+                break
+    """,
+    "stream, KeyboardInterrupt": """
+        threading.Timer(soon, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        try:
+            for record in job.stream(iter(rows)):
+                pass
+        except KeyboardInterrupt:
+            sys.exit(0)
+    """,
+    "stream, os._exit": """
+        threading.Timer(soon, lambda: os._exit(0)).start()
+        for record in job.stream(rows):
+            pass
+    """,
+    "async for": """
+        async def rows_too():
+            for row in rows:
+                yield row
+        async def main():
+            end = time.monotonic() + soon
+            async for record in job.stream(rows_too()):
+                if time.monotonic() > end:
+                    break
+        asyncio.run(main())
+    """,
+    "async for, KeyboardInterrupt": """
+        async def main():
+            async for record in job.stream(rows):
+                pass
+        threading.Timer(soon, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt:
+            sys.exit(0)
+    """,
+    "async for, a thread": """
+        async def main():
+            async for record in job.stream(iter(rows)):
+                pass
+        threading.Thread(target=asyncio.run, args=(main(),), daemon=True).start()
+        time.sleep(soon)
+    """,
     "limiter": """
         limiter = throng.RateLimiter("1/1h")
         limiter.try_acquire()
@@ -69,10 +124,10 @@ ENDS = {
 
 def test_no_script_crashes(mock: Start, tmp_path: Path) -> None:
     server = mock()
-    number = int(os.environ.get("THRONG_SCRIPTS", "200"))
+    number = int(os.environ.get("THRONG_SCRIPTS", "100"))
     scripts = {}
     for name, end in ENDS.items():
-        script = tmp_path / f"{name}.py"
+        script = tmp_path / f"{name.replace(' ', '_')}.py"
         script.write_text(RUN + textwrap.dedent(end))
         scripts[name] = script
 

@@ -254,7 +254,8 @@ def test_html_shows_figures_and_escapes(mock: Start) -> None:
     assert "<b>" not in job._repr_html_() and "&lt;b&gt;" in job._repr_html_()
     assert "50/1s" in job._repr_html_()
     assert "least time" in job.plan(symbols(60))._repr_html_()
-    assert "2 ok" in job.run(symbols(2))._repr_html_()
+    shown = job.run(symbols(2))._repr_html_()
+    assert "2 ok" in shown and "<iframe srcdoc=" in shown
 
 
 def test_the_wheel_has_the_command(mock: Start) -> None:

@@ -18,13 +18,16 @@ The limiter works beside any client, too::
         permit.report(await client.get(url))
 """
 
-from ._throng import Error, LimitError, PlanError, Stopped
+from ._throng import Answer, Error, LimitError, PlanError, Stopped
+from .hooks import Request, Retry
 from .job import Job, Plan, env, secret
 from .limiter import Acquisition, Permit, RateLimiter
 from .run import Failures, Progress, Records, RowsFailed, Run, Summary
+from .stream import Stream
 
 __all__ = [
     "Acquisition",
+    "Answer",
     "Error",
     "Failures",
     "Job",
@@ -35,9 +38,12 @@ __all__ = [
     "Progress",
     "RateLimiter",
     "Records",
+    "Request",
+    "Retry",
     "RowsFailed",
     "Run",
     "Stopped",
+    "Stream",
     "Summary",
     "env",
     "secret",

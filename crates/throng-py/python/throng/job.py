@@ -4,15 +4,18 @@ import difflib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from html import escape
-from typing import Any
+from typing import Any, overload
 
 from . import _display, _throng
-from .limiter import Seconds
-from .rows import Rows, as_input, is_temporary
+from .hooks import Calls, Hooks, ProcessHook, RequestHook, checked
+from .limiter import RateLimiter, Seconds
+from .rows import Rows, as_input, is_iterable, is_temporary
 from .run import Progress, Run
+from .stream import Feeder, Stream
 
 Table = Mapping[str, Any]
 
@@ -150,7 +153,7 @@ class Job:
     All that a job file can say is a keyword: its sections (``request``, ``limit``, ``retry``, …)
     as dicts, and the keys of most sections by themselves (``url``, ``rate``, ``retries``, …).
     Names have underscores where the file has dashes; times may be numbers of seconds or a
-    `timedelta`.
+    `timedelta`. ``limiter`` is a `RateLimiter` whose limits the job shares with other code.
     """
 
     def __init__(
@@ -177,9 +180,13 @@ class Job:
         cost: Table | None = None,
         settle: Table | None = None,
         guard: str | None = None,
+        limiter: RateLimiter | None = None,
         **more: Any,
     ) -> None:
-        keywords = {name: value for name, value in locals().items() if name not in ("self", "more")}
+        keywords = dict(locals())
+        for name in ("self", "more", "limiter"):
+            del keywords[name]
+        self._limiter, self._hooks = limiter, Hooks()
         self._keywords = {**{k: v for k, v in keywords.items() if v is not None}, **more}
         self._native = _throng.Job(_dumps(tree(self._keywords)))
 
@@ -187,6 +194,7 @@ class Job:
     def read(cls, path: str | os.PathLike[str], **keywords: Any) -> "Job":
         """The job of a file, TOML or JSON; keywords go before what the file says."""
         job = cls.__new__(cls)
+        job._limiter, job._hooks = keywords.pop("limiter", None), Hooks()
         job._keywords = keywords
         job._native = _throng.Job.read(os.fspath(path), _dumps(tree(keywords)))
         return job
@@ -205,8 +213,8 @@ class Job:
         """
         over = _output(output, resume, False, False)
         latency = latency.total_seconds() if isinstance(latency, timedelta) else latency
-        with as_input(rows) as source:
-            plan = Plan(self._planned(source, over), latency)
+        with as_input(rows) as source, self._calls() as calls:
+            plan = Plan(self._planned(source, over, calls), latency)
             if source is not None and is_temporary(source):
                 plan.text = plan.text.replace(source["file"], type(rows).__name__)
             plan.text = plan.text.replace("\noutput    stdout\n", "\noutput    kept with the run\n")
@@ -243,22 +251,106 @@ class Job:
         own = json.loads(self._native.tree())["output"]["file"]
         if (resume or retry_failed) and output is None and own is None:
             raise _throng.PlanError("a run is resumed from its output: give output=...")
-        with as_input(rows) as source:
-            native = self._planned(source, over)
+        with as_input(rows) as source, self._calls() as calls:
+            native = self._planned(source, over, calls)
             file, folder = native.output_file(), None
             if file is None:
                 folder = tempfile.mkdtemp(prefix="throng-")
                 file = os.path.join(folder, "records.jsonl")
             run = Run(file, folder)
             if folder is not None:
-                native = self._planned(source, {**over, "file": file, "sync": "end"})
+                native = self._planned(source, {**over, "file": file, "sync": "end"}, calls)
             run._go(native, progress)
             return run
 
-    def _planned(self, source: dict[str, Any] | None, output: dict[str, Any]) -> _throng.Plan:
-        over = {"output": output, "input": source}
+    def stream(
+        self,
+        rows: Rows = None,
+        output: str | os.PathLike[str] | None = None,
+        *,
+        resume: bool = False,
+    ) -> Stream:
+        """Gives the records as they come, for ``for`` and ``async for``.
+
+        :param rows: as for `run`, or an asynchronous iterable; those of an iterable are taken as
+            they are needed, so it may be endless
+        :param output: a file that has the records first; none if not given
+        :param resume: asks only for the rows that the output lacks
+        """
+        feed = Feeder(rows) if is_iterable(rows) else None
+        over = _output(output, resume, False, False)
+        with ExitStack() as stack:
+            source = stack.enter_context(as_input(None if feed else rows))
+            calls = stack.enter_context(self._calls())
+            native = self._planned(source, over, calls, feed)
+            return Stream(native.stream(), feed, stack.pop_all())
+
+    def request(self, hook: RequestHook) -> RequestHook:
+        """Has a function make the request of each row, in place of ``url`` and its like::
+
+            @job.request
+            def request(row: dict) -> throng.Request:
+                return throng.Request(f"https://api.example/{row['id']}", json=row)
+        """
+        checked(hook)
+        self._hooks.request = hook
+        return hook
+
+    @overload
+    def process(
+        self, hook: ProcessHook, *, values: Sequence[str] | None = None
+    ) -> ProcessHook: ...
+
+    @overload
+    def process(
+        self, hook: None = None, *, values: Sequence[str] | None = None
+    ) -> Callable[[ProcessHook], ProcessHook]: ...
+
+    def process(self, hook: ProcessHook | None = None, *, values: Sequence[str] | None = None) -> Any:
+        """Has a function make the values of each answer, in place of ``extract``::
+
+            @job.process
+            def process(row: dict, answer: throng.Answer) -> dict:
+                return {"n": len(answer.json()["tags"])}
+
+        An exception fails the row, and `throng.Retry` asks for another attempt. Outputs with
+        columns, such as CSV, need the names of the ``values``: ``@job.process(values=["n"])``.
+        """
+        self._hooks.values = values or self._hooks.values
+        if hook is None:
+            return self.process
+        checked(hook)
+        self._hooks.process = hook
+        return hook
+
+    @contextmanager
+    def _calls(self) -> Iterator[Calls | None]:
+        """The thread that calls the hooks, as long as it is needed."""
+        calls = self._hooks.start()
         try:
-            return self._native.plan(_dumps(over))
+            yield calls
+        finally:
+            if calls is not None:
+                calls.close()
+
+    def _planned(
+        self,
+        source: dict[str, Any] | None,
+        output: dict[str, Any],
+        calls: Calls | None,
+        feed: Feeder | None = None,
+    ) -> _throng.Plan:
+        over = {"output": output, "input": source}
+        hooks = self._hooks
+        parts = (
+            None if feed is None else feed.native,
+            None
+            if calls is None
+            else (calls.native, bool(hooks.request), bool(hooks.process), hooks.values),
+            None if self._limiter is None else self._limiter._native,
+        )
+        try:
+            return self._native.plan(_dumps(over), *parts)
         except _throng.Error as error:
             if source is None or not is_temporary(source):
                 raise

@@ -35,6 +35,17 @@ def as_input(rows: Rows) -> Iterator[dict[str, Any] | None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def is_iterable(rows: Rows) -> bool:
+    """Whether rows can be taken one after the other, and are no file and no table."""
+    if hasattr(rows, "__aiter__"):
+        return True
+    is_table = hasattr(rows, "__arrow_c_stream__") or type(rows).__module__.startswith(
+        ("polars.", "pandas.")
+    )
+    is_text = isinstance(rows, (str, bytes, os.PathLike, Mapping))
+    return isinstance(rows, Iterable) and not is_table and not is_text
+
+
 def is_temporary(source: Mapping[str, Any]) -> bool:
     """Whether an input is a file that `as_input` has written."""
     return "format" in source

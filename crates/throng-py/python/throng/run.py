@@ -2,7 +2,11 @@
 
 import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,6 +21,9 @@ log = logging.getLogger("throng")
 
 # Time between two looks at a run, in seconds.
 _LOOK = 0.1
+
+# The most rows of a run that a notebook shows plots of by itself.
+_MOST_PLOTTED = 200_000
 
 
 class RowsFailed(_throng.Error):
@@ -225,8 +232,28 @@ class Run(Records):
     def __str__(self) -> str:
         return str(self.summary)
 
+    def report_html(self) -> str:
+        """A page in HTML about the run, with plots, failures and values, that needs no network."""
+        with tempfile.TemporaryDirectory(prefix="throng-") as folder:
+            page = os.path.join(folder, "page.html")
+            # The command sets what a process has only once, so it has one of its own.
+            command = [sys.executable, "-m", "throng", "report", self.output, "--html", page]
+            done = subprocess.run([*command, "--quiet"], capture_output=True, text=True)
+            if not os.path.exists(page):
+                raise _throng.Stopped(done.stderr.strip())
+            with open(page, encoding="utf-8") as file:
+                return file.read()
+
     def _repr_html_(self) -> str:
-        return self.summary._repr_html_()
+        headline = self.summary._repr_html_()
+        if self.summary.rows > _MOST_PLOTTED:
+            return headline
+        try:
+            page = escape(self.report_html())
+        except _throng.Error:
+            return headline
+        style = "width:100%;height:40em;border:0"
+        return f'{headline}<iframe srcdoc="{page}" style="{style}"></iframe>'
 
     def _go(self, plan: _throng.Plan, progress: bool | Callable[[Progress], object] | None) -> None:
         """Carries the plan out."""
