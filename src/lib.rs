@@ -42,6 +42,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `cli` | the command |
+//! | `tui` | the full view of a run: `--progress full`, `throng top` |
 //! | `simulate` | the commands `simulate`, `mock` and `demo` |
 //! | `openapi` | job files from OpenAPI descriptions |
 //! | `http2` | HTTP/2 to servers |

@@ -16,6 +16,8 @@ mod demo;
 mod exit;
 mod extract;
 mod flags;
+#[cfg_attr(not(feature = "tui"), path = "full/disabled.rs")]
+mod full;
 mod help;
 mod init;
 mod job;
@@ -37,9 +39,11 @@ mod server;
 mod signals;
 #[cfg_attr(not(feature = "simulate"), path = "simulate/disabled.rs")]
 pub(crate) mod simulate;
+mod top;
 mod try_row;
 mod unknown;
 mod verify;
+mod watch;
 
 use exit::Exit;
 #[cfg(not(feature = "simulate"))]
@@ -94,6 +98,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Write a first job file, for example from a curl command
     Init(init::InitArgs),
+    /// Watch and steer a run that goes on in another terminal, in the background or in a container
+    Top(top::TopArgs),
     /// Show the report of a results file again; send nothing
     Report(report::ReportArgs),
     /// Take values anew from the answers that a results file keeps; send nothing
@@ -128,9 +134,12 @@ pub fn main_with(arguments: impl Iterator<Item = OsString> + UnwindSafe) -> u8 {
 /// Does the work of a run while a bar on standard error shows its progress.
 pub fn with_bar<T>(run: &Run, work: impl FnOnce() -> T) -> T {
     let show = flags::DisplayFlags { progress: flags::Progress::Bar, ..Default::default() };
-    let watch = progress::ProgressDisplay::start(run, &show);
+    // A bar can be shown everywhere.
+    let watch = progress::ProgressDisplay::start(run, &show).ok();
     let done = work();
-    watch.end();
+    if let Some(watch) = watch {
+        watch.end();
+    }
     done
 }
 
@@ -152,6 +161,7 @@ fn carry_out(arguments: impl Iterator<Item = OsString>) -> Exit {
         Command::Probe(arguments) => probe::main(&arguments),
         Command::Verify(arguments) => verify::main(&arguments),
         Command::Init(arguments) => init::main(&arguments),
+        Command::Top(arguments) => top::main(&arguments),
         Command::Report(arguments) => report::main(&arguments),
         Command::Extract(arguments) => extract::main(&arguments),
         Command::Convert(arguments) => convert::main(&arguments),

@@ -13,6 +13,7 @@ use super::exit::Exit;
 use super::flags::DisplayFlags;
 use super::page::{ReportFlags, RunPage};
 use super::progress::ProgressDisplay;
+use super::watch::Socket;
 use super::{color, job, say, signals};
 
 #[derive(Args)]
@@ -77,9 +78,11 @@ pub fn carry_out(
     let known = run.warnings();
     known.iter().for_each(|warning| warn(warning));
     let page = RunPage::start(&run, page);
-    let watch = ProgressDisplay::start(&run, show);
+    let watch = ProgressDisplay::start(&run, show)?;
+    let socket = Socket::open(&run);
     let report = run.run();
     watch.end();
+    socket.end();
     let report = report?;
     let reason = run.shutdown().reason();
     match &reason {

@@ -12,7 +12,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use super::exit::Exit;
-use super::{live, say};
+use super::{full, live, say};
 
 /// Starts a thread that listens for signals.
 pub fn listen(stop: &Shutdown) -> Result<(), Error> {
@@ -54,12 +54,28 @@ fn unheard(error: &io::Error) -> Error {
 /// Ctrl-Z: leaves the terminal as it was, and sleeps until `fg`. Without a shell that could wake
 /// it, as in a container, the process does not sleep: the system ignores the signal then, too.
 fn suspend() {
-    let has_shell = getsid(None).is_ok_and(|session| session != getpgrp());
-    if has_shell {
+    if has_shell() {
         live::clear();
-        // Without it the run only goes on.
+        full::suspended(sleep_until_woken);
+    }
+}
+
+/// Whether a shell started this process as a job, which it can wake.
+fn has_shell() -> bool {
+    getsid(None).is_ok_and(|session| session != getpgrp())
+}
+
+/// Sleeps until `fg`.
+pub fn sleep_until_woken() {
+    if has_shell() {
+        // Without it the process only goes on.
         let _ = emulate_default_handler(SIGTSTP);
     }
+}
+
+/// Ctrl-C where the terminal makes a key of it, and no signal.
+pub fn interrupt_run(stop: &Shutdown) {
+    hear(stop, Interrupt::Int);
 }
 
 fn interrupt(signal: i32) -> Interrupt {
@@ -86,6 +102,9 @@ fn hear(stop: &Shutdown, signal: Interrupt) {
             clippy::exit,
             reason = "a third signal demands an immediate end; --resume removes a torn record"
         )]
-        (true, true) => std::process::exit(i32::from(Exit::of_signal(signal) as u8)),
+        (true, true) => {
+            full::restore();
+            std::process::exit(i32::from(Exit::of_signal(signal) as u8))
+        }
     }
 }

@@ -11,7 +11,6 @@ use http::Request;
 use jiff::Timestamp;
 
 use super::brake::Brake;
-use super::live::LiveFigures;
 use super::outages::Outages;
 use super::room::RoomGate;
 use super::sampler::TallySnapshot;
@@ -37,7 +36,6 @@ pub struct RunContext {
     /// When the run began, by the limiters' clock.
     pub started: Time,
     pub metrics: Metrics,
-    pub live: LiveFigures,
     pub events: EventBus,
     /// The writer's figures, as subscribers get them.
     pub tally: Mutex<TallySnapshot>,
@@ -110,7 +108,6 @@ impl RunContext {
             limiters,
             calendar_at_zero: world.calendar_at_zero(),
             metrics: Metrics::new(plan.workers.count),
-            live: LiveFigures::default(),
             events: EventBus::default(),
             tally: Mutex::default(),
             shutdown: Shutdown::default(),

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use self::channels::RunChannels;
 pub use self::context::ObservedRecord;
 use self::context::{RealWorld, RunContext, RunSharing};
-use self::live::RecordFigures;
 use self::reader::LaterInput;
 use self::row::RowLogs;
 use self::worker::Worker;
@@ -35,7 +34,6 @@ mod brake;
 mod channels;
 pub(crate) mod context;
 mod ending;
-pub(crate) mod live;
 mod outages;
 mod panics;
 mod poll_queue;
@@ -112,11 +110,6 @@ impl Run {
         self.context.limiter(0)
     }
 
-    /// Figures of the records so far, at most a second old.
-    pub(crate) fn record_figures(&self) -> RecordFigures {
-        self.context.live.read()
-    }
-
     /// The least time that the limits leave for this number of rows, after these requests, and the
     /// limit that binds; none where that is not known.
     pub(crate) fn bound_of_rest(
@@ -133,9 +126,37 @@ impl Run {
         self.context.time_left()
     }
 
-    /// Whether other runs share a limit of this name with the run.
-    pub(crate) fn is_shared(&self, limit: &str) -> bool {
-        self.context.other_runs(limit) > 0
+    /// Number of other runs that share a limit of this name with the run.
+    pub(crate) fn other_runs(&self, limit: &str) -> u64 {
+        self.context.other_runs(limit)
+    }
+
+    /// Sends nothing more until [`Run::resume`]; answers in flight come in.
+    pub fn pause(&self) {
+        self.context.limiters.iter().for_each(RateLimiter::pause);
+    }
+
+    /// Goes on after a [`Run::pause`].
+    pub fn resume(&self) {
+        self.context.limiters.iter().for_each(RateLimiter::resume);
+    }
+
+    /// Whether the run is paused by [`Run::pause`].
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.limiter().is_paused()
+    }
+
+    /// Takes this share of the rate of each limit from now on, from 0.01 to 1: never more than
+    /// the limits allow. Limits of each key, in flight and in all are not divided.
+    pub fn set_rate_share(&self, share: f64) {
+        self.context.limiters.iter().for_each(|limiter| limiter.set_rate_share(share));
+    }
+
+    /// The share of each limit's rate that is taken, which is 1 unless it was lowered.
+    #[must_use]
+    pub fn rate_share(&self) -> f64 {
+        self.limiter().rate_share()
     }
 
     /// The handle that ends the run early.

@@ -161,7 +161,9 @@ pub fn bound_of_rest(
         units.units.sort_unstable();
     }
     let demand = workload(context, requests, used);
-    bound_of_search(&context.limiter(0).state(), policy, &demand, latency, now)
+    // A search of each key has no bound, and there can be very many keys.
+    let states = if policy.scopes().is_empty() { context.limiter(0).state() } else { Vec::new() };
+    bound_of_search(&states, policy, &demand, latency, now)
 }
 
 /// Number of records after which the requests of a row are known well enough.

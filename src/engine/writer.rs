@@ -43,7 +43,6 @@ pub fn write(
             let without_values = batch.iter().filter(|record| record.outcome.is_err());
             on_trial.extend(without_values.map(|record| record.row.number));
         }
-        context.live.publish(&tally);
         if context.events.is_observed() {
             emit_failures(context, &batch);
             shown.update(context, &tally);

@@ -265,6 +265,12 @@ impl Metrics {
         known.map(|(unit, cost)| (*unit, cost.used as f64 / cost.reserved as f64)).collect()
     }
 
+    /// For each unit whose costs answers have told, the sum of the costs.
+    #[cfg(feature = "cli")]
+    pub(crate) fn settled_costs(&self) -> Vec<(usize, u64)> {
+        lock(&self.settled).iter().map(|(unit, cost)| (*unit, cost.used)).collect()
+    }
+
     /// The sum of all workers' counters.
     #[must_use]
     pub fn sending(&self) -> Sending {

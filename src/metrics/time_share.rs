@@ -79,6 +79,7 @@ impl TimeBreakdown {
             let name = blocked.map(|blocked| blocked.name.clone());
             shares.push(match blocker {
                 Some(BlockerKind::Pause) => TimeShare { blocker, ..share("pause", seconds) },
+                Some(BlockerKind::Operator) => TimeShare { blocker, ..share("operator", seconds) },
                 Some(BlockerKind::Linger) => {
                     TimeShare { name, blocker, ..share("linger", seconds) }
                 }
@@ -95,7 +96,7 @@ impl TimeBreakdown {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct TimeShare {
-    /// The reason: `limit`, `linger`, `pause`, `outage`, `server`, `jobs`, `retries`, `input`, `output`,
+    /// The reason: `limit`, `linger`, `pause`, `operator`, `outage`, `server`, `jobs`, `retries`, `input`, `output`,
     /// `idle` or `work`.
     pub cause: &'static str,
     /// The name of the limit, or of the servers that were out.
@@ -166,6 +167,7 @@ impl TimeShare {
             ("outage", Some(name)) => format!("outages of {name}"),
             ("outage", None) => "outages".into(),
             ("pause", _) => "pauses that the server asks for".into(),
+            ("operator", _) => "pauses and lower rates by hand".into(),
             ("server", _) => "the server's answers".into(),
             ("jobs", _) => "jobs that the server works on".into(),
             ("retries", _) => "pauses before retries".into(),
@@ -206,6 +208,7 @@ fn help(share: &TimeShare, setup: &RunSetup) -> String {
         ("pause", _) => {
             "more workers will not help; a lower rate would be refused less often".into()
         }
+        ("operator", _) => "more workers will not help; the whole rate would".into(),
         ("outage", _) => "more workers will not help; the server could not be reached, or had no answer".into(),
         ("server", _) if !setup.has_answers => "nothing was answered".into(),
         ("server", _) if setup.in_flight == 1 => {

@@ -20,4 +20,4 @@ pub use summary::{
     RowReport, RunEnding, RunFigures, SendReport, SharingReport, WorkerReport,
 };
 pub use text::Color;
-pub(crate) use words::count;
+pub(crate) use words::{count, number};

@@ -25,6 +25,18 @@ pub struct Blocked {
 }
 
 impl Blocked {
+    /// A person holds it up until then.
+    pub(crate) fn by_operator(when: Availability) -> Blocked {
+        Blocked {
+            when,
+            by_key: None,
+            by: Blocker::Operator,
+            back: None,
+            lingering: 0,
+            is_too_long: false,
+        }
+    }
+
     /// Whether waiting is of no use.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -49,6 +61,7 @@ impl MaxWait {
         match blocker {
             Blocker::Rule(_) | Blocker::Linger(_) => self.limit,
             Blocker::Server => self.server,
+            Blocker::Operator => None,
         }
     }
 }
@@ -129,6 +142,8 @@ pub enum Blocker {
     Linger(usize),
     /// The server, by what it has said.
     Server,
+    /// A person, who has paused the run or lowered its rate.
+    Operator,
 }
 
 /// The kind of what blocks rows.
@@ -144,6 +159,8 @@ pub enum BlockerKind {
     Linger,
     /// The server, which has asked for a pause, or said that nothing is left.
     Pause,
+    /// A person, who has paused the run or lowered its rate.
+    Operator,
 }
 
 /// For how long a limit, or the server, has blocked the first waiter.

@@ -12,7 +12,8 @@ pub struct DisplayFlags {
     /// The summary as JSON; - is standard output, if no records go there
     #[arg(long, value_name = "FILE")]
     pub summary_json: Option<String>,
-    /// auto: two live lines on a terminal, a line every few seconds otherwise
+    /// auto: two live lines on a terminal, a line every few seconds otherwise; full: all of the
+    /// terminal, with charts and keys
     #[arg(long, value_enum, default_value_t)]
     pub progress: Progress,
     /// Also show the work of each worker
@@ -31,6 +32,8 @@ pub enum Progress {
     Auto,
     /// Two live lines, where there is a terminal.
     Bar,
+    /// All of the terminal: charts, limits, workers, the last failures, and keys that steer the run.
+    Full,
     /// A line every few seconds.
     Log,
     /// Nothing.

@@ -7,14 +7,17 @@ use jiff::Zoned;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Run;
-use crate::limit::{RatePattern, duration};
+use crate::limit::{Estimate, RatePattern, duration};
 use crate::metrics::{TimeBreakdown, TimeShare, largest};
 
+use super::news::News;
 use super::outlook::{Outlook, Rest};
 use super::sent_log::SentLog;
 
 /// The time over which the largest share of the time is looked for.
 const LATELY: Duration = Duration::from_secs(10);
+/// Number of kinds of failure that are told.
+const KINDS: usize = 20;
 /// Time in which a run may begin.
 const A_MOMENT: Duration = Duration::from_secs(1);
 /// Shortest wait whose end is shown.
@@ -54,8 +57,10 @@ pub struct Facts {
 /// The requests of late.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
-    /// The number of them in the period of the limit, or in a second.
+    /// The number of them in the period of the limit, or in a second: a mean of some seconds.
     pub requests: f64,
+    /// The number of them in the last period, or in the last second.
+    pub in_window: u64,
     /// The limit's amount and period.
     pub limit: Option<(u64, String)>,
 }
@@ -91,6 +96,8 @@ pub enum State {
     },
     /// A server is out, in words.
     Outage(String),
+    /// A person has paused the run.
+    Held,
     /// The end of the run is requested.
     Stopping,
     /// This file is made of the records.
@@ -102,6 +109,7 @@ pub struct Sampler {
     lately: VecDeque<(Instant, TimeBreakdown)>,
     sent: SentLog,
     outlook: Outlook,
+    pub(super) news: News,
 }
 
 impl Sampler {
@@ -111,7 +119,20 @@ impl Sampler {
             lately: VecDeque::new(),
             sent: SentLog::new(run.limiter().now()),
             outlook: Outlook::default(),
+            news: News::default(),
         }
+    }
+
+    /// A sampler that also takes the events of the run.
+    pub fn following(run: &Run) -> Sampler {
+        let mut sampler = Sampler::new(run);
+        sampler.follow(run);
+        sampler
+    }
+
+    /// Takes the events of the run from now on.
+    pub fn follow(&mut self, run: &Run) {
+        self.news.subscribe(run);
     }
 
     /// The facts now.
@@ -120,18 +141,14 @@ impl Sampler {
         let (failed, done) = (metrics.failed(), metrics.ok() + metrics.failed());
         self.sent.note(run.limiter().now(), sending.sent);
         let shares = self.shares(run);
-        let figures = run.record_figures();
+        self.news.update();
         let state = state(run, &shares, sending.sent);
         let mut facts = Facts {
             done,
             total: run.rows_to_do(),
             elapsed: metrics.elapsed(),
             failed,
-            failures: figures
-                .failures
-                .iter()
-                .map(|(kind, rows)| (kind.text().into(), *rows))
-                .collect(),
+            failures: self.kinds(),
             retried: sending.retried,
             refused: sending.refused,
             in_flight: sending.in_flight,
@@ -140,12 +157,17 @@ impl Sampler {
             deadline: run.time_to_deadline(),
             ..Facts::default()
         };
-        let is_at_work = !matches!(state, State::Pause { .. } | State::Outage(_));
+        let is_at_work = !matches!(state, State::Pause { .. } | State::Outage(_) | State::Held);
         self.outlook.note(facts.elapsed, done, is_at_work);
-        let latency = figures.latency.map_or(0.0, |latency| latency.mean / 1_000.0);
-        let latency = Duration::try_from_secs_f64(latency).unwrap_or_default();
+        let latency = self.news.snapshot.latency.mean().unwrap_or_default();
         facts.left = self.left(run, &facts, &shares, &state, latency);
         Facts { state, ..facts }
+    }
+
+    /// The commonest kinds of failure with their numbers of rows.
+    fn kinds(&self) -> Vec<(String, u64)> {
+        let kinds = self.news.snapshot.rows.failures.iter().take(KINDS);
+        kinds.map(|failed| (failed.kind.clone(), failed.count)).collect()
     }
 
     /// The shares of the last seconds, the largest first.
@@ -172,10 +194,14 @@ impl Sampler {
             ) => {
                 let requests = self.sent.in_period(period);
                 let allowed = amount.saturating_mul(policy.keys().len().max(1) as u64);
-                Pace { requests, limit: Some((allowed, duration::exact(period))) }
+                let in_window = self.sent.in_last(period);
+                Pace { requests, in_window, limit: Some((allowed, duration::exact(period))) }
             }
             // A burst, or two windows that meet, may be more than one period's.
-            _ => Pace { requests: self.sent.per_second(), limit: None },
+            _ => {
+                let in_window = self.sent.in_last(Duration::from_secs(1));
+                Pace { requests: self.sent.per_second(), in_window, limit: None }
+            }
         }
     }
 
@@ -190,14 +216,16 @@ impl Sampler {
         let rows = facts.total?.checked_sub(facts.done)?;
         let pause = match state {
             // When it is over is up to the server.
-            State::Outage(_) | State::Making(_) | State::Stopping => return None,
+            State::Outage(_) | State::Making(_) | State::Stopping | State::Held => return None,
             State::Pause { wait, .. } => *wait,
             _ => Duration::ZERO,
         };
         let bound = run.bound_of_rest(rows, latency, &self.sent.sent());
+        let share = run.rate_share();
+        let bound = bound.map(|bound| Estimate { time: bound.time.div_f64(share), ..bound });
         let by_limit = largest(shares).filter(|first| first.cause == "limit");
         let name = by_limit.and_then(|first| first.name.as_deref());
-        let is_ours = name.filter(|name| !run.is_shared(name));
+        let is_ours = name.filter(|name| run.other_runs(name) == 0);
         let rules = run.plan().policy().rules();
         let rule = is_ours.and_then(|name| rules.iter().find(|rule| rule.name == name));
         let cycle = rule.map(|rule| {
@@ -216,6 +244,9 @@ fn state(run: &Run, shares: &[TimeShare], sent: u64) -> State {
     if run.shutdown().is_requested() {
         return State::Stopping;
     }
+    if run.is_paused() {
+        return State::Held;
+    }
     if let Some(wait) = run.limiter().paused() {
         return State::Pause { wait, at: time_of_day(wait) };
     }
@@ -227,6 +258,10 @@ fn state(run: &Run, shares: &[TimeShare], sent: u64) -> State {
         return State::Limited { limit, wait, at: time_of_day(wait) };
     }
     match largest(shares).filter(|_| sent > 0 || run.metrics().elapsed() > A_MOMENT) {
+        Some(_) if run.rate_share() < 1.0 => State::BoundBy {
+            cause: format!("{:.0} % of the rate, as asked for", run.rate_share() * 100.0),
+            share: largest(shares).map_or(0.0, |first| first.share),
+        },
         Some(first) => State::BoundBy { cause: first.describe(), share: first.share },
         None => State::Begins,
     }

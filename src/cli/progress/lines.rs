@@ -41,6 +41,12 @@ struct Part {
 }
 
 impl Line {
+    /// The texts of the line with their styles.
+    #[cfg(feature = "tui")]
+    pub fn spans(&self) -> &[(String, Style)] {
+        &self.0
+    }
+
     /// The line as a terminal gets it.
     pub fn text(&self, color: Color) -> String {
         self.0.iter().map(|(text, style)| color.paint(*style, text)).collect()
@@ -178,9 +184,10 @@ fn number(number: u64, what: &str) -> [String; 2] {
 fn pace(facts: &Facts) -> String {
     let tenths = (facts.pace.requests * 10.0).floor() / 10.0;
     match (&facts.state, &facts.pace.limit) {
-        (State::Pause { .. } | State::Outage(_) | State::Making(_) | State::Begins, _) => {
-            String::new()
-        }
+        (
+            State::Pause { .. } | State::Outage(_) | State::Held | State::Making(_) | State::Begins,
+            _,
+        ) => String::new(),
         (_, Some((allowed, period))) => format!("{tenths} of {} in {period}", count(*allowed)),
         (State::Limited { .. }, None) => String::new(),
         (_, None) => format!("{tenths:.1} requests/s"),
@@ -205,6 +212,7 @@ fn state(state: &State, facts: &Facts) -> Part {
             (YELLOW, long, format!("server pause: {wait} more"))
         }
         State::Outage(outage) => (RED, format!("server out: {outage}"), outage.clone()),
+        State::Held => (YELLOW, "paused by hand".to_owned(), "paused by hand".to_owned()),
         State::Stopping => {
             let answers = count(facts.in_flight);
             let long = format!("stopping: waits for {answers} answers; Ctrl-C again drops them");
@@ -279,7 +287,7 @@ mod tests {
             refused: 12,
             in_flight: 19,
             waiting: 40,
-            pace: Pace { requests: 21.97, limit: Some((22, "5s".into())) },
+            pace: Pace { requests: 21.97, in_window: 22, limit: Some((22, "5s".into())) },
             deadline: None,
             state: State::BoundBy { cause: "22/5s".into(), share: 0.964 },
         }
@@ -326,6 +334,7 @@ mod tests {
             State::Pause { wait: Duration::from_secs(48), at: "14:03:12".into() },
             State::Outage("接続.example: connection refused for 12 s, next try in 8 s".into()),
             State::Stopping,
+            State::Held,
             State::Making("/very/long/directory/漢字/quotes.parquet".into()),
         ];
         for state in states {

@@ -6,17 +6,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::engine::Run;
-use crate::threads;
+use crate::{Error, threads};
 
 use super::flags::{DisplayFlags, Progress};
-use super::{color, live, say};
+use super::{color, full, live, say};
 
 mod facts;
-mod lines;
+pub mod lines;
+mod news;
 mod outlook;
 mod sent_log;
+mod snapshot;
 
-use facts::Sampler;
+pub use facts::Sampler;
+pub use snapshot::Snapshot;
 
 const LIVE_EVERY: Duration = Duration::from_millis(200);
 const LOG_EVERY: Duration = Duration::from_secs(5);
@@ -28,24 +31,26 @@ pub struct ProgressDisplay {
 
 impl ProgressDisplay {
     /// Starts to show a run, in the requested form.
-    pub fn start(run: &Run, show: &DisplayFlags) -> ProgressDisplay {
-        let is_live = match show.progress {
-            _ if show.quiet => return ProgressDisplay { shown: None },
-            Progress::None => return ProgressDisplay { shown: None },
-            Progress::Auto => live::is_possible() && !has_records_on_terminal(run),
-            Progress::Bar => live::is_possible(),
-            Progress::Log => false,
+    ///
+    /// # Errors
+    /// The build lacks the full view, or it needs a terminal.
+    pub fn start(run: &Run, show: &DisplayFlags) -> Result<ProgressDisplay, Error> {
+        let show: fn(&Run, &mpsc::Receiver<()>) = match show.progress {
+            _ if show.quiet => return Ok(ProgressDisplay { shown: None }),
+            Progress::None => return Ok(ProgressDisplay { shown: None }),
+            Progress::Full => {
+                full::check()?;
+                show_full
+            }
+            Progress::Auto if live::is_possible() && !has_records_on_terminal(run) => show_live,
+            Progress::Bar if live::is_possible() => show_live,
+            Progress::Auto | Progress::Bar | Progress::Log => show_log,
         };
         let (end, ended) = mpsc::channel();
         let run = run.clone();
-        let thread =
-            threads::spawn(
-                move || {
-                    if is_live { show_live(&run, &ended) } else { show_log(&run, &ended) }
-                },
-            );
+        let thread = threads::spawn(move || show(&run, &ended));
         // Without this thread the run goes on, or fails with an error if it lacks threads itself.
-        ProgressDisplay { shown: thread.ok().map(|thread| (end, thread)) }
+        Ok(ProgressDisplay { shown: thread.ok().map(|thread| (end, thread)) })
     }
 
     /// Clears the live lines.
@@ -64,7 +69,7 @@ fn has_records_on_terminal(run: &Run) -> bool {
 }
 
 fn show_live(run: &Run, ended: &mpsc::Receiver<()>) {
-    let mut sampler = Sampler::new(run);
+    let mut sampler = Sampler::following(run);
     while waits(ended, LIVE_EVERY) {
         let facts = sampler.sample(run);
         let lines = lines::lines(&facts, live::width());
@@ -74,8 +79,14 @@ fn show_live(run: &Run, ended: &mpsc::Receiver<()>) {
     live::clear();
 }
 
+/// Shows the full view, and the live lines once that is closed.
+fn show_full(run: &Run, ended: &mpsc::Receiver<()>) {
+    full::of_run(run, ended);
+    show_live(run, ended);
+}
+
 fn show_log(run: &Run, ended: &mpsc::Receiver<()>) {
-    let mut sampler = Sampler::new(run);
+    let mut sampler = Sampler::following(run);
     while waits(ended, LOG_EVERY) {
         say::note(&lines::log_line(&sampler.sample(run)));
     }

@@ -59,6 +59,15 @@ impl SentLog {
         sent.saturating_sub(before) as f64 / covered.ceil().clamp(1.0, periods as f64)
     }
 
+    /// The number of requests of the last period.
+    pub fn in_last(&self, period: Duration) -> u64 {
+        let Some(&(now, sent)) = self.0.last() else {
+            return 0;
+        };
+        let first = self.0.partition_point(|(at, _)| now.since(*at) > period);
+        sent.saturating_sub(self.0[first].1)
+    }
+
     /// The mean number of requests in a second of the last seconds.
     pub fn per_second(&self) -> f64 {
         let Some(&(now, sent)) = self.0.last() else {

@@ -91,6 +91,7 @@ impl LimitSet {
             Blocker::Rule(rule) => (self.rules[rule].blocker(), self.rules[rule].name.clone()),
             Blocker::Linger(rule) => (BlockerKind::Linger, self.rules[rule].name.clone()),
             Blocker::Server => (BlockerKind::Pause, String::new()),
+            Blocker::Operator => (BlockerKind::Operator, String::new()),
         };
         BlockedTime { by, name, time }
     }
@@ -133,7 +134,7 @@ impl LimitSet {
     fn rule(&self, by: Blocker) -> Option<&Rule> {
         match by {
             Blocker::Rule(rule) | Blocker::Linger(rule) => self.rules.get(rule),
-            Blocker::Server => None,
+            Blocker::Server | Blocker::Operator => None,
         }
     }
 

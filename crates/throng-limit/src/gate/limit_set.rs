@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::config::{LimitScope, Rule};
 use crate::gate::cost::{Acquired, Cost, Snapshot};
 use crate::gate::keyed::KeyedLimits;
+use crate::gate::operator::Operator;
 use crate::limiter::{Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation};
 use crate::outcome::{Blocked, Blocker, End, MaxWait, Uncounted};
 use crate::quota::{QuotaStore, ScopeKey};
@@ -40,6 +41,8 @@ pub struct LimitSet {
     pub(super) max_wait: MaxWait,
     /// The store of the quotas that outlive the process.
     pub(super) store: Option<Arc<dyn QuotaStore>>,
+    /// What a person has asked for, if anything.
+    pub(super) operator: Option<Operator>,
 }
 
 /// Units that requests have reserved, and those that they have cost.
@@ -75,6 +78,11 @@ impl LimitSet {
     /// # Errors
     /// When, and for whom, that may change.
     pub fn take(&mut self, now: Time, cost: &Cost) -> Result<Acquired, Blocked> {
+        if let Some(when) = self.operator.map(|operator| operator.earliest(now))
+            && when != Availability::Now
+        {
+            return Err(Blocked::by_operator(when));
+        }
         let run = self.run.earliest(now, cost);
         let (by_key, scope) = self.earliest_of_keys(now, cost);
         let (key, pool) = self.earliest_in_pool(now, cost);
@@ -87,8 +95,27 @@ impl LimitSet {
             group.take(now, cost).for_each(|hold| holds.push(hold));
         });
         self.next_key = key.map_or(0, |key| key + 1);
+        if let Some(operator) = &mut self.operator {
+            operator.taken(now, time_at_whole_rate(&self.rules, self.pool.len(), cost));
+        }
         let snapshot = self.innermost(cost, key).take_from_server(cost);
         Ok(Acquired { holds, key, snapshot })
+    }
+
+    /// From now on no attempt gets its units, or as many do as before.
+    pub fn set_paused(&mut self, is_paused: bool) {
+        self.operator.get_or_insert_default().is_paused = is_paused;
+    }
+
+    /// From now on attempts take this share of each limit's rate, 0 to 1.
+    pub fn set_share(&mut self, now: Time, share: f64) {
+        self.operator.get_or_insert_default().set_share(now, share);
+    }
+
+    /// What a person has asked for.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        self.operator.unwrap_or_default()
     }
 
     /// The attempt is being written.
@@ -347,6 +374,22 @@ impl LimitSet {
             }
         });
     }
+}
+
+/// The time for which an attempt of this cost takes all of a limit's rate: of the limit on which
+/// it is the longest, among those of the whole run and of a key of the pool.
+fn time_at_whole_rate(rules: &[Rule], keys: usize, cost: &Cost) -> Duration {
+    let seconds = |rule: &Rule| {
+        let keys = match rule.scope {
+            LimitScope::Run => 1,
+            LimitScope::Pool => keys,
+            LimitScope::Scope(_) => return None,
+        };
+        let per_second = rule.rate_pattern()?.per_second()?;
+        Some(cost.units_of(rule.unit) as f64 / (per_second * keys as f64))
+    };
+    let longest = rules.iter().filter_map(seconds).fold(0.0, f64::max);
+    Duration::try_from_secs_f64(longest).unwrap_or_default()
 }
 
 /// Limits that hold together, and the pause that the server asks of them.

@@ -38,6 +38,7 @@ impl LimitSet {
             closed_until: Time::ZERO,
             max_wait: MaxWait::default(),
             store: None,
+            operator: None,
         }
     }
 

@@ -244,6 +244,56 @@ impl RateLimiter {
         });
     }
 
+    /// Gives no permit until [`resume`](RateLimiter::resume), because an operator says so.
+    ///
+    /// ```
+    /// # use throng_limit::RateLimiter;
+    /// let limiter = RateLimiter::builder().limit("5/1s".parse()?).build()?;
+    /// limiter.pause();
+    /// assert!(limiter.try_acquire(1).is_err());
+    /// limiter.resume();
+    /// assert!(limiter.try_acquire(1).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pause(&self) {
+        self.core.end_unlimited();
+        self.core.tell(&Cost::one(), |limits, _| limits.set_paused(true));
+    }
+
+    /// Gives permits again after a [`pause`](RateLimiter::pause).
+    pub fn resume(&self) {
+        self.core.tell(&Cost::one(), |limits, _| limits.set_paused(false));
+    }
+
+    /// Whether an operator has paused it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.core.lock().limits.operator().is_paused
+    }
+
+    /// From now on, takes this share of the rate of each limit, from 0.01 to 1, evenly over
+    /// time. The limits hold as before, so that a share of 1 is no more than they allow. Limits of
+    /// each key, in flight and in all are not divided.
+    ///
+    /// ```
+    /// # use throng_limit::RateLimiter;
+    /// let limiter = RateLimiter::builder().limit("10/1s".parse()?).build()?;
+    /// limiter.set_rate_share(0.5);
+    /// limiter.try_acquire(1)?.answered();
+    /// assert!(limiter.try_acquire(1).is_err());       // the next one goes 200 ms later
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_rate_share(&self, share: f64) {
+        self.core.end_unlimited();
+        self.core.tell(&Cost::one(), |limits, now| limits.set_share(now, share));
+    }
+
+    /// The share of each limit's rate that is taken, which is 1 unless an operator has lowered it.
+    #[must_use]
+    pub fn rate_share(&self) -> f64 {
+        self.core.lock().limits.operator().share
+    }
+
     /// What the limiter has counted so far.
     ///
     /// ```

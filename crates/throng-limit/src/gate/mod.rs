@@ -7,6 +7,7 @@ pub mod limit_report;
 pub mod limit_set;
 mod limit_setup;
 pub mod limiter;
+pub mod operator;
 pub mod permit;
 pub mod queue;
 pub mod timer;

@@ -313,6 +313,7 @@ pub struct WaitStats {
     /// The part of the time by each rule that lost requests have cost.
     by_linger: Vec<Duration>,
     by_server: Duration,
+    by_operator: Duration,
 }
 
 impl WaitStats {
@@ -323,6 +324,7 @@ impl WaitStats {
             let lingered = more * u32::from(before.lingering) / 1_000;
             match before.by {
                 Blocker::Server => self.by_server += more,
+                Blocker::Operator => self.by_operator += more,
                 Blocker::Rule(rule) | Blocker::Linger(rule) => {
                     add(&mut self.by_rule, rule, more.saturating_sub(lingered));
                     add(&mut self.by_linger, rule, lingered);
@@ -345,14 +347,15 @@ impl WaitStats {
         blocked.back.or(time_of(blocked.when))
     }
 
-    /// For how long each rule, lost requests and the server have blocked the first waiter.
+    /// For how long each rule, lost requests, the server and a person have blocked the first waiter.
     pub fn so_far(&mut self, now: Time) -> impl Iterator<Item = (Blocker, Duration)> {
         self.set_blocked(now, self.now);
         let rules = self.by_rule.iter().copied().enumerate();
         let rules = rules.map(|(rule, time)| (Blocker::Rule(rule), time));
         let lost = self.by_linger.iter().copied().enumerate();
         let lost = lost.map(|(rule, time)| (Blocker::Linger(rule), time));
-        rules.chain(lost).chain([(Blocker::Server, self.by_server)])
+        let others = [(Blocker::Server, self.by_server), (Blocker::Operator, self.by_operator)];
+        rules.chain(lost).chain(others)
     }
 }
 
