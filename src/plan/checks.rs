@@ -13,7 +13,7 @@ use crate::extract::Extractor;
 use crate::fs::file_lock;
 use crate::pages::Pages;
 use crate::poll::Poll;
-use crate::render::{Hosts, written_field};
+use crate::render::{Hosts, is_word, quoted, written_field};
 use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
 
@@ -26,6 +26,10 @@ pub fn are_known(survey: &Survey) -> bool {
 pub fn check_fields(stage: &Stage, source: &Source, survey: &Survey) -> Result<(), Error> {
     if survey.names.is_empty() {
         return Ok(());
+    }
+    let names = survey.names.iter().map(String::as_str);
+    if let Some(remedy) = stage.renderer.mistaken_literal(names) {
+        return Err(Error::plan(format!("the job's {remedy}")));
     }
     let is_unknown = |field: &&str| !survey.names.iter().any(|name| name == field);
     let missing = |field: &str| {
@@ -149,7 +153,8 @@ fn suggestion(wrong: &str, names: &[String]) -> String {
         );
     }
     match closest(wrong, names.iter().map(String::as_str)) {
-        Some(right) => format!("; did you mean \"{right}\"?"),
+        Some(right) if is_word(right) => format!("; did you mean \"{right}\"?"),
+        Some(right) => format!("; did you mean {}? It is {}", quoted(right), written_field(right)),
         None => format!("; there are: {}", names.join(", ")),
     }
 }

@@ -52,7 +52,7 @@ pub use hosts::Hosts;
 pub use keys::{EmbeddedKey, keys_in_data, keys_in_url, looks_like_key, may_be_key};
 pub(crate) use pieces::map_fixed;
 use prebuilt::PrebuiltRequest;
-pub use row_names::written as written_field;
+pub use row_names::{is_word, quoted, written as written_field};
 use saved_path::SavedPath;
 pub use saved_path::{RowPath, UNFINISHED};
 pub use settings::Settings;
@@ -184,6 +184,15 @@ impl Renderer {
         names: impl Iterator<Item = &'a str> + Clone,
     ) -> Option<String> {
         self.templates.remedy(missing, names)
+    }
+
+    /// How the templates take a field of these names that they write as a number or a truth
+    /// value.
+    pub fn mistaken_literal<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<String> {
+        self.templates.mistaken_literal(names)
     }
 
     /// The method of all requests, unless each row has its own.

@@ -127,7 +127,8 @@ fn is_of_word(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_'
 }
 
-fn is_word(name: &str) -> bool {
+/// Whether a template can take a field of this name by the name alone.
+pub fn is_word(name: &str) -> bool {
     name.chars().all(is_of_word) && !name.starts_with(|it: char| it.is_ascii_digit())
 }
 
@@ -154,7 +155,60 @@ pub fn remedy(name: &str) -> String {
 
 /// The value of a field as a template has it.
 pub fn written(name: &str) -> String {
-    if is_word(name) { format!("{{{{ {name} }}}}") } else { format!("{{{{ row[{name:?}] }}}}") }
+    if is_word(name) {
+        format!("{{{{ {name} }}}}")
+    } else {
+        format!("{{{{ row[{}] }}}}", quoted(name))
+    }
+}
+
+/// A text as a template has it, in quotes; what can't be seen is escaped.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            _ if letter.escape_debug().nth(1) == Some('u') => {
+                let units = letter.encode_utf16(&mut [0; 2]).to_vec();
+                quoted.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+            _ => quoted.push(letter),
+        }
+    }
+    quoted + "\""
+}
+
+/// How a template takes the field whose name it writes as a number or a truth value, which stand
+/// for themselves: the first of these names.
+pub fn mistaken_literal<'a>(
+    template: &str,
+    mut names: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    let all = pieces(template);
+    let is_written = |name: &&str| {
+        let code = all.iter().filter(|piece| !piece.is_fixed());
+        let inside = code.filter_map(|piece| piece.text().strip_prefix("{{")?.strip_suffix("}}"));
+        inside.map(|it| it.trim_matches(['-', '+']).trim()).any(|it| it == *name)
+    };
+    let is_literal = |name: &&str| {
+        let words = ["true", "false", "none", "True", "False", "None"];
+        words.contains(name) || (!name.is_empty() && name.bytes().all(|it| it.is_ascii_digit()))
+    };
+    let name = names.find(|name| is_literal(name) && is_written(name))?;
+    Some(format!(
+        "{{{{ {name} }}}} is {name} itself to a template, and no field: write {{{{ row[{name:?}] }}}}"
+    ))
+}
+
+/// Whether the code names a word that is no call of a function.
+pub fn stands_alone(compiled: &str, word: &str) -> bool {
+    let all = pieces(compiled);
+    let mut code = all.iter().filter(|piece| !piece.is_fixed()).map(|piece| piece.text());
+    code.any(|code| {
+        words(code, word).any(|at| !code[at + word.len()..].trim_start().starts_with('('))
+    })
 }
 
 /// How a template that does not parse may be mended: with the first value in it that could
@@ -165,10 +219,14 @@ pub fn remedy_of_unparsed(template: &str) -> String {
         TemplatePiece::Value(value) => value.strip_prefix("{{")?.strip_suffix("}}"),
         _ => None,
     });
-    let is_name =
-        |it: &&str| !is_word(it) && it.chars().all(|it| is_of_word(it) || " .-/#?$&:".contains(it));
+    let is_of_name = |it: char| !it.is_ascii() || is_of_word(it) || " .-/#?$&:%@!()+*".contains(it);
+    let is_name = |it: &&str| {
+        let (opened, closed) = (it.matches('(').count(), it.matches(')').count());
+        !is_word(it) && it.chars().all(is_of_name) && opened == closed
+    };
     let name = inside.map(str::trim).find(is_name).unwrap_or("NAME");
-    format!("a field whose name is not letters, digits and _ alone is {{{{ row[{name:?}] }}}}")
+    let name = quoted(name);
+    format!("a field whose name is not letters, digits and _ alone is {{{{ row[{name}] }}}}")
 }
 
 #[cfg(test)]
@@ -208,5 +266,19 @@ mod tests {
         assert!(remedy("user-id").ends_with("write {{ row[\"user-id\"] }}"));
         assert!(remedy_of_unparsed("/{{ Order ID }}").ends_with("{{ row[\"Order ID\"] }}"));
         assert!(remedy_of_unparsed("/{{ f(x }}").ends_with("{{ row[\"NAME\"] }}"));
+        assert!(remedy_of_unparsed("/{{ Price (€) }}").ends_with("{{ row[\"Price (€)\"] }}"));
+        assert_eq!(written("a\u{a0}\"b"), "{{ row[\"a\\u00a0\\\"b\"] }}");
+    }
+
+    #[test]
+    fn a_name_that_is_a_literal_or_a_function_is_told_from_a_field() {
+        let mistaken = |text| mistaken_literal(text, ["id", "2024", "true"].into_iter());
+        assert!(mistaken("/{{ 2024 }}").unwrap().ends_with("write {{ row[\"2024\"] }}"));
+        assert!(mistaken("/{{-true-}}").is_some());
+        for text in ["/2024/{{ id }}", "{{ row[\"2024\"] }}", "{{ id == 2024 }}", "{{ 2025 }}"] {
+            assert_eq!(mistaken(text), None, "{text}");
+        }
+        assert!(stands_alone("{{ range }}", "range"));
+        assert!(!stands_alone("{% for n in range(3) %}{{ n }}{% endfor %} range", "range"));
     }
 }

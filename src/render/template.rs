@@ -13,7 +13,10 @@ use super::escape_context::{
     EscapeContext, JSON_SCALAR, escape, escape_of, json_scalar, write_escaped,
 };
 use super::keys::looks_like_key;
-use super::row_names::{ROW, meant, name_after, remedy, remedy_of_unparsed, row_names, with_row};
+use super::row_names::{
+    ROW, meant, mistaken_literal, name_after, remedy, remedy_of_unparsed, row_names, stands_alone,
+    with_row,
+};
 use crate::row::Fields;
 use crate::secret::Vault;
 
@@ -334,7 +337,9 @@ impl Templates {
             paths.map(str::to_owned).collect()
         };
         let mut fields = template.undeclared_variables(false);
-        fields.retain(|it| !RESERVED_NAMES.contains(&&**it) && !globals.contains(&**it));
+        let is_field =
+            |it: &String| !globals.contains(&**it) || stands_alone(template.source(), it);
+        fields.retain(|it| !RESERVED_NAMES.contains(&&**it) && is_field(it));
         fields.extend(row_names(template.source()).names);
         Names {
             fields: fields.into_iter().collect(),
@@ -353,6 +358,18 @@ impl Templates {
         self.names.iter().find_map(|template| {
             let template = self.engine.get_template(template).ok()?;
             meant(template.source(), missing, names.clone()).map(remedy)
+        })
+    }
+
+    /// How the templates take a field of these names that they write as a number or a truth
+    /// value.
+    pub fn mistaken_literal<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<String> {
+        self.names.iter().find_map(|template| {
+            let template = self.engine.get_template(template).ok()?;
+            mistaken_literal(template.source(), names.clone())
         })
     }
 

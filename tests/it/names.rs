@@ -60,6 +60,30 @@ fn a_value_replaces_the_field_of_its_name_where_the_job_says_so() {
     assert!(ended.stdout.starts_with("{\"id\":\"1\",\"path\":\"/echo/old\","), "{}", ended.stdout);
 }
 
+/// A year, a truth value, a function of templates, and letters that are not ASCII.
+#[test]
+fn a_name_that_means_something_else_to_a_template_is_never_sent_as_that() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let input = place.file("rows.csv", "2024,true,range,größe,id\u{a0}\nx,y,z,5,7\n");
+    let asks = |template: &str| echo(&mock.url(), &input).arg("--query", &format!("q={template}"));
+    for name in ["2024", "true"] {
+        let said = format!("write {{{{ row[\"{name}\"] }}}}");
+        asks(&format!("{{{{ {name} }}}}")).exits(2).says(&said);
+    }
+    asks("{{ id }}").exits(2).says("It is {{ row[\"id\\u00a0\"] }}");
+    assert_eq!(mock.judgement().requests, 0);
+    for (template, sent) in [
+        ("{{ row[\"2024\"] }}{{ row['true'] }}", "xy"),
+        ("{{ range }}", "z"),
+        ("{{ größe }}", "5"),
+        ("{{ row[\"id\\u00a0\"] }}", "7"),
+        ("{% for n in range(3) %}{{ n }}{% endfor %}", "012"),
+    ] {
+        let records = asks(template).exits(0).records();
+        assert_eq!(records[0]["query"], format!("q={sent}"), "{template}");
+    }
+}
+
 #[test]
 fn a_template_that_means_a_column_says_how_it_is_written() {
     let mock = plain_mock();
@@ -68,7 +92,8 @@ fn a_template_that_means_a_column_says_how_it_is_written() {
         ("{{ user-id }}", "write {{ row[\"user-id\"] }}"),
         ("{{ customer.name }}", "write {{ row[\"customer.name\"] }}"),
         ("{{ Order ID }}", "alone is {{ row[\"Order ID\"] }}"),
-        ("{{ row[\"Order Id\"] }}", "did you mean \"Order ID\"?"),
+        ("{{ row[\"Order Id\"] }}", "did you mean \"Order ID\"? It is {{ row[\"Order ID\"] }}"),
+        ("{{ Price ($) }}", "alone is {{ row[\"Price ($)\"] }}"),
     ] {
         let ended = echo(&server, SPACES).arg("--query", &format!("q={template}")).exits(2);
         ended.says(said);
