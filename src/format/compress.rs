@@ -30,6 +30,15 @@ impl Packing {
         (Some(packing), path.with_extension(""))
     }
 
+    /// The one that bytes with this beginning have.
+    pub fn of_start(start: &[u8]) -> Option<Packing> {
+        match start {
+            [0x1f, 0x8b, 8, ..] => Some(Packing::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Packing::Zstd),
+            _ => None,
+        }
+    }
+
     /// Why this build lacks it, if it does.
     pub fn missing(self) -> Option<&'static str> {
         match self {

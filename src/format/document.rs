@@ -109,6 +109,9 @@ pub(super) fn rows_of_shape(document: Value) -> Result<Vec<FormatRow>, String> {
     if fields.contains_key("schema") && is_list("data") {
         return Ok(list(fields.remove("data")).into_iter().map(row_of_value).collect());
     }
+    if let Some(length) = common_length(&fields) {
+        return Ok((0..length).map(|number| list_row(&fields, number)).collect());
+    }
     let inner = || fields.values().filter_map(Value::as_object);
     let are_objects = !fields.is_empty() && inner().count() == fields.len();
     let are_numbers = |names: &Map<String, Value>| names.keys().all(|name| is_number(name));
@@ -117,6 +120,21 @@ pub(super) fn rows_of_shape(document: Value) -> Result<Vec<FormatRow>, String> {
         (true, false, true) => column_rows(&fields),
         _ => Err(no_shape(&fields)),
     }
+}
+
+/// The length that all values have, if they are several lists of no objects: columns.
+fn common_length(fields: &Map<String, Value>) -> Option<usize> {
+    let is_column = |list: &&Vec<Value>| !list.iter().any(Value::is_object);
+    let lists: Vec<_> = fields.values().filter_map(Value::as_array).filter(is_column).collect();
+    let length = lists.first()?.len();
+    let are_alike = lists.iter().all(|list| list.len() == length);
+    (fields.len() > 1 && lists.len() == fields.len() && are_alike).then_some(length)
+}
+
+/// The row with this number of columns that are lists.
+fn list_row(columns: &Map<String, Value>, number: usize) -> FormatRow {
+    let value = |column: &Value| column.get(number).cloned().unwrap_or_default();
+    accepted(columns.iter().map(|(name, column)| (name.clone(), value(column))).collect())
 }
 
 fn list(value: Option<Value>) -> Vec<Value> {
@@ -205,6 +223,7 @@ mod tests {
             json!({"columns": ["id", "n"], "index": [0, 1], "data": [[1, "a"], [2, "b"]]}),
             json!({"id": {"0": 1, "1": 2}, "n": {"0": "a", "1": "b"}}),
             json!({"0": {"id": 1, "n": "a"}, "1": {"id": 2, "n": "b"}}),
+            json!({"id": [1, 2], "n": ["a", "b"]}),
             json!({"schema": {}, "data": [{"id": 1, "n": "a"}, {"id": 2, "n": "b"}]}),
             json!({"type": "FeatureCollection", "features": [{"id": 1, "n": "a"}, {"id": 2, "n": "b"}]}),
         ] {
@@ -217,6 +236,8 @@ mod tests {
         for (document, said) in [
             (json!({"count": 2, "data": [{"id": 1}]}), "--rows '.data[]'"),
             (json!({"a b": [1]}), "--rows '.[\"a b\"][]'"),
+            (json!({"users": [{"id": 1}], "orders": [{"id": 2}]}), "--rows '.users[]'"),
+            (json!({"id": [1, 2], "n": ["a"]}), "--rows '.id[]'"),
             (json!({"a": 1}), "--format jsonl; for rows within it"),
             (json!({"0": {"1": 2}}), "for rows within it"),
             (json!({"id": {"0": 1}, "n": {"1": 2}}), "for rows within it"),

@@ -55,8 +55,8 @@ pub(crate) enum Read {
     Text(fn(OpenedText, &str, &TextOptions) -> OpenedRows),
     /// From a file, in any order of its bytes.
     File(fn(&Path) -> OpenedRows),
-    /// From one table of a file; without a name, from the format's default.
-    Tables(fn(&Path, Option<&str>) -> OpenedRows),
+    /// From one table of a file, after so many rows; without a name, from the format's default.
+    Tables(fn(&Path, Option<&str>, u64) -> OpenedRows),
     /// Not in this build.
     Missing {
         /// Names the feature that the build lacks.

@@ -123,6 +123,7 @@ fn rows<R: Read>(bytes: R, name: &str, options: &TextOptions) -> Result<Document
         found: VecDeque::new(),
         is_inside: false,
         is_first: true,
+        is_stream: false,
     };
     if documents.begin()? {
         Ok(documents)
@@ -141,6 +142,8 @@ struct Documents<R> {
     /// Whether the next byte is in an array whose elements are rows.
     is_inside: bool,
     is_first: bool,
+    /// Whether there are several objects, one after the other.
+    is_stream: bool,
 }
 
 impl<R: Read> Iterator for Documents<R> {
@@ -209,11 +212,14 @@ impl<R: Read> Documents<R> {
         let Some(document) = self.text.raw(LONGEST_DOCUMENT).map_err(|it| self.unread(&it))? else {
             return wrong(&self.name, TOO_LARGE.into());
         };
-        if self.rows.is_none() && self.peek()?.is_some() {
+        // Several objects, one after the other, are rows themselves.
+        self.is_stream |= self.rows.is_none() && self.peek()? == Some(b'{');
+        if self.rows.is_none() && self.peek()?.is_some_and(|next| next != b'{') {
             return wrong(&self.name, AN_OBJECT.into());
         }
         let found = match &self.rows {
             Some(rows) => parse(&document).map(|document| rows.rows(&document)),
+            None if self.is_stream => parse(&document).map(|row| Ok(vec![row_of_value(row)])),
             None => parse(&document).map(rows_of_shape),
         };
         let found = found.map_err(|error| self.malformed(start, &error))?;
@@ -346,7 +352,8 @@ impl<R: Read> Documents<R> {
 const LONGEST_DOCUMENT: usize = 1 << 30;
 
 const NO_ARRAY: &str = "this is no array: the file must be one array of objects, [{...}, {...}]";
-const NO_OBJECT: &str = "this element is no object: each must be one, {\"name\": value}";
+const NO_OBJECT: &str = "this element is no object: each must be one, {\"name\": value}; \
+    --rows '.[]' makes texts and numbers the field line";
 const TOO_LONG: &str = "this row is longer than 64 MiB: break it up";
 const TOO_LARGE: &str = "this document is longer than 1 GiB: name the array of its rows, such as \
     --rows '.data[]' (input.rows), and they are read one by one";

@@ -26,7 +26,7 @@ use crate::row::Fields;
 /// One JSON object per line.
 pub(super) static FORMAT: FormatEntry = FormatEntry {
     name: "jsonl",
-    extensions: &["jsonl", "ndjson"],
+    extensions: &["jsonl", "ndjson", "ldjson", "geojsonl", "geojsons"],
     read: Read::Text(open),
     write: Some(Write { table, records: Records::Appended(CODEC) }),
 };
@@ -84,12 +84,16 @@ impl<R: BufRead> Iterator for ObjectLines<R> {
 impl<R: BufRead + Send> RowReader for ObjectLines<R> {}
 
 fn fields(line: &str) -> FormatRow {
+    // The mark before each text of RFC 7464.
+    let line = line.trim_start_matches('\u{1e}');
     if !line.trim_start().starts_with('{') {
         return Err(no_object(line));
     }
     let fields = parse(line.as_bytes()).map_err(|error| {
         let (reason, column) = (reason(&error), error.column());
-        format!("{reason} at column {column}: each line must be one whole JSON object")
+        format!(
+            "{reason} at column {column}: each line must be one whole JSON object; --format json reads objects that are written otherwise"
+        )
     })?;
     accepted(fields)
 }
@@ -334,7 +338,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_told_with_its_line() {
-        let whole = "each line must be one whole JSON object";
+        let whole = "each line must be one whole JSON object; --format json reads objects that are written otherwise";
         let cases = [
             (
                 "{}\n\n7",

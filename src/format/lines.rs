@@ -17,6 +17,9 @@ fn open(text: OpenedText, name: &str, options: &TextOptions) -> OpenedRows {
     Ok(Box::new(PlainLines(TextLines::new(text, name, options))))
 }
 
+/// The mark by which some programs end a text.
+pub(super) const END: &str = "\u{1a}";
+
 struct PlainLines<R>(TextLines<R>);
 
 impl<R: BufRead> Iterator for PlainLines<R> {
@@ -70,7 +73,7 @@ impl<R: BufRead> Iterator for TextLines<R> {
         loop {
             self.number += 1;
             match self.read().transpose()? {
-                Ok(line) if line.trim().is_empty() => {}
+                Ok(line) if line.trim().is_empty() || line == END => {}
                 Ok(line) if self.comment.is_some() && line.bytes().next() == self.comment => {}
                 Ok(line) => return Some(Ok((self.number, line))),
                 Err(flaw) => {

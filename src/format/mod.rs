@@ -134,6 +134,11 @@ impl Format {
         matches!(self.0.read, Read::Text(_))
     }
 
+    /// Whether it has sheets, whose first rows may be no part of a table.
+    pub(crate) fn has_sheets(self) -> bool {
+        self.0.name == xlsx::FORMAT.name
+    }
+
     /// The format that a path's extension stands for, in capitals or not, compressed or
     /// not.
     pub(crate) fn of_path(path: &Path) -> Option<Format> {

@@ -19,6 +19,9 @@ const ALIASES: [(&str, &str); 8] = [
     ("utf16", "utf-16"),
 ];
 
+/// The first bytes of an archive.
+const ZIP: &[u8] = b"PK\x03\x04";
+
 /// The encoding of this name: `cp1252`, `latin1`, `UTF-16`, `utf_16_le`, `shift_jis`.
 pub(super) fn by_name(name: &str) -> Result<&'static Encoding, String> {
     let wanted = name.trim().to_ascii_lowercase();
@@ -42,6 +45,11 @@ pub(super) fn decoded(
     name: &str,
 ) -> Result<OpenedText, String> {
     let start = beginning(&mut bytes).map_err(|error| format!("cannot read {name}: {error}"))?;
+    if bytes.fill_buf().is_ok_and(|start| start.starts_with(ZIP)) {
+        return Err(format!(
+            "{name} is a zip archive, or a workbook of Excel: unpack it, or say --format xlsx (input.format)"
+        ));
+    }
     let of_mark = match start.as_slice() {
         [0xFF, 0xFE, 0, 0] | [0, 0, 0xFE, 0xFF] => {
             return Err(format!("{name} is written in UTF-32: save it as UTF-8"));

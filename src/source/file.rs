@@ -35,10 +35,18 @@ pub(super) fn open(path: &Path) -> Result<OpenedText, String> {
         let bytes = buffered(File::open(path)?);
         match Packing::of(path) {
             (Some(packing), _) => packing.unpack(bytes),
-            (None, _) => Ok(bytes),
+            (None, _) => unpacked_by_start(bytes),
         }
     };
     open().map_err(|error| cannot_open(path, &error))
+}
+
+/// The content of bytes that begin as compressed ones do, whatever the name of their file.
+fn unpacked_by_start(mut bytes: OpenedText) -> io::Result<OpenedText> {
+    match Packing::of_start(bytes.fill_buf()?) {
+        Some(packing) => packing.unpack(bytes),
+        None => Ok(bytes),
+    }
 }
 
 /// The bytes that are left on standard input.

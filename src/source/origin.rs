@@ -132,14 +132,18 @@ impl SourceOrigin {
             SourceOrigin::Remote { file, format, table, reading } => {
                 match format.map(Format::reader) {
                     Some(Read::File(open)) => return open(file.copied()?),
-                    Some(Read::Tables(open)) => return open(file.copied()?, table.as_deref()),
+                    Some(Read::Tables(open)) => {
+                        return open(file.copied()?, table.as_deref(), reading.options.skipped);
+                    }
                     Some(Read::Missing { why, .. }) => return Err((*why).to_owned()),
                     None | Some(Read::Text(_)) => (file.text()?, *format, reading),
                 }
             }
             SourceOrigin::File { path, format, table, reading } => match format.reader() {
                 Read::File(open) => return open(path),
-                Read::Tables(open) => return open(path, table.as_deref()),
+                Read::Tables(open) => {
+                    return open(path, table.as_deref(), reading.options.skipped);
+                }
                 Read::Text(_) => (file::open(path)?, Some(*format), reading),
                 Read::Missing { why, .. } => return Err((*why).to_owned()),
             },
@@ -200,7 +204,7 @@ fn check_reading(name: &str, format: Option<Format>, reading: &Reading) -> Resul
             "input.rows (--rows) gives the rows of JSON, and {name} is read as {format}: leave it out, or give --format json"
         ));
     }
-    if reading.is_told() && !format.is_text() {
+    if reading.is_told() && !format.is_text() && !(format.has_sheets() && reading.only_skips()) {
         return Err(format!(
             "input.encoding, input.skip-lines and input.comment (--encoding, --skip-lines, --comment) are of texts, and {name} is none ({format}): leave them out"
         ));

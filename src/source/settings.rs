@@ -27,7 +27,7 @@ pub struct Settings {
     /// is UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
-    /// How many lines of a text to leave out at its start.
+    /// How many lines of a text, or rows of a sheet, to leave out at its start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skip_lines: Option<u64>,
     /// The letter that begins a line that is no row.
@@ -63,6 +63,12 @@ impl Reading {
     /// Whether the job says anything that concerns texts alone.
     pub fn is_told(&self) -> bool {
         *self != Reading::default()
+    }
+
+    /// Whether the job says no more than what to leave out at the start.
+    pub fn only_skips(&self) -> bool {
+        let rest = TextOptions { skipped: 0, ..self.options.clone() };
+        self.encoding.is_none() && rest == TextOptions::default()
     }
 
     /// Whether the job says anything that concerns tables alone.

@@ -130,6 +130,44 @@ fn rows_are_found_within_json_documents() {
 }
 
 #[test]
+fn objects_and_columns_are_rows_however_they_are_written() {
+    let two = [json!({"id": 1, "n": "a"}), json!({"id": 2, "n": "b"})];
+    for (name, text) in [
+        ("a.json", "{\"id\": [1, 2], \"n\": [\"a\", \"b\"]}"),
+        ("a.json", "{\"id\": 1, \"n\": \"a\"}\r\n\r\n{\"id\": 2, \"n\": \"b\"}\r\n"),
+        ("a.json", "{\n \"id\": 1, \"n\": \"a\"\n}{\"id\": 2,\n \"n\": \"b\"}"),
+        ("a.geojsons", "\u{1e}{\"id\": 1, \"n\": \"a\"}\n\u{1e}{\"id\": 2, \"n\": \"b\"}\n"),
+        ("a.ldjson", "{\"id\": 1, \"n\": \"a\"}\n{\"id\": 2, \"n\": \"b\"}\n\u{1a}"),
+    ] {
+        assert_eq!(rows_of(text.as_bytes(), name, ""), two, "{text}");
+    }
+    let place = Place::new();
+    let spread = place.file("a.jsonl", "{\n \"id\": 1\n}\n");
+    refused(&spread, "").says("line 1").says("--format json reads objects");
+    let texts = place.file("a.json", "[\"x\", \"y\"]");
+    refused(&texts, "").says("--rows '.[]'");
+    assert_eq!(rows(&texts, "--rows .[]"), [json!({"line": "x"}), json!({"line": "y"})]);
+}
+
+#[test]
+fn a_file_is_read_by_what_it_is_and_not_by_its_name_alone() {
+    use std::io::Write as _;
+    let table = b"id,n\r\n1,a\r\n\x1a";
+    let expected = [json!({"id": "1", "n": "a"})];
+    assert_eq!(rows_of(table, "a.csv", ""), expected);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    gzip.write_all(table).unwrap();
+    assert_eq!(rows_of(&gzip.finish().unwrap(), "a.csv", ""), expected);
+    assert_eq!(rows_of(b"id\tn\n1\ta\n", "a.tab", ""), expected);
+    let place = Place::new();
+    let list = place.file("a.csv", "[{\"id\": 1}, {\"id\": 2}]");
+    refused(&list, "").says("begins as JSON does").says("--format json");
+    let book = place.path("b.csv");
+    std::fs::copy(case("orders.xlsx"), &book).unwrap();
+    refused(&book, "").says("is a zip archive, or a workbook of Excel").says("--format xlsx");
+}
+
+#[test]
 fn numbers_that_json_has_not_are_null() {
     let nan = rows(&case("nan.jsonl"), "");
     assert_eq!(nan, [json!({"id": 1, "x": null}), json!({"id": 2, "x": null})]);
@@ -270,4 +308,26 @@ fn a_sheet_of_a_workbook_is_a_table_with_types() {
     let place = Place::new();
     let text = place.file("no.xlsx", "a,b\n1,2\n");
     refused(&text, "").says("is no workbook of Excel");
+}
+
+#[test]
+fn a_sheet_may_have_a_title_and_a_row_of_formulas_without_values_is_no_blank_one() {
+    let titled = case("titled.xlsx");
+    refused(&titled, "").says("row 3").says("--skip-lines N");
+    let found = rows(&titled, "--skip-lines 2");
+    assert_eq!(
+        found,
+        [
+            json!({"Order ID": 1, "day": "2023-03-15", "n": "007"}),
+            json!({"Order ID": 2, "day": "2023-03-15T12:00:00", "n": "x"}),
+        ]
+    );
+    refused(&titled, "--comment #").says("leave them out");
+    let formulas = case("formula.xlsx");
+    let found = rows(&formulas, "");
+    assert_eq!(found, [json!({"id": 1, "double": 2}), json!({"id": null, "double": null})]);
+    let mock = plain_mock();
+    let asks = run().arg("--url", &format!("{}/echo/{{{{ id }}}}", mock.url()));
+    let ended = asks.arg("--input", &formulas).flags("-e path=.path").exits(1);
+    assert!(ended.records()[1]["_detail"].to_string().contains("null"), "{}", ended.stdout);
 }

@@ -54,7 +54,7 @@ pub struct TextFlags {
     /// The encoding of a text, such as cp1252 or utf-16 [default: by its first bytes, or utf-8]
     #[arg(long, value_name = "NAME")]
     encoding: Option<String>,
-    /// Leave out the first N lines of a text
+    /// Leave out the first N lines of a text, or rows of a sheet
     #[arg(long, value_name = "N")]
     skip_lines: Option<u64>,
     /// A jq program for the rows of a JSON document, such as '.data[]'

@@ -30,7 +30,7 @@ pub(super) static CSV: FormatEntry = FormatEntry {
 /// A table with tabs; all values are texts.
 pub(super) static TSV: FormatEntry = FormatEntry {
     name: "tsv",
-    extensions: &["tsv"],
+    extensions: &["tsv", "tab"],
     read: Read::Text(|text, name, options| rows::open(text, name, options, Some(b'\t'))),
     write: Some(write::<b'\t'>()),
 };

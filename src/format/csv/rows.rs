@@ -39,6 +39,11 @@ fn rows<R: BufRead>(
     usual: Option<u8>,
 ) -> Result<CsvRows<R>, String> {
     let head = text.fill_buf().map_err(unreadable)?;
+    if options.delimiter.is_none() && (head.starts_with(b"[{") || head.starts_with(b"{\"")) {
+        return Err(format!(
+            "{name} begins as JSON does, and not as a table: read it with --format json or jsonl (input.format)"
+        ));
+    }
     let dialect = Dialect::of(head, options, usual);
     let tells = told_delimiter(head).is_some();
     let mut records = TextRecords::new(text, name, dialect, options.skipped);
@@ -247,12 +252,19 @@ impl<R: BufRead> TextRecords<R> {
                 continue;
             }
             match next {
+                Some(0x1a) if self.is_at_mark()? => {}
                 Some(b'\n') => self.other_lines += 1,
                 Some(b'\r') => {}
                 next => return Ok(next.is_some()),
             }
             self.text.consume(1);
         }
+    }
+
+    /// Whether nothing but the mark by which some programs end a text is left of it.
+    fn is_at_mark(&mut self) -> Result<bool, String> {
+        let rest = self.text.fill_buf().map_err(unreadable)?;
+        Ok(rest.iter().all(|byte| matches!(byte, 0x1a | b'\r' | b'\n')))
     }
 
     /// Reads one record into `bytes` and `ends`, and tells how many values it has.

@@ -17,7 +17,7 @@ pub(super) const TABLE: &str = "results";
 const PAGE: usize = 256;
 
 /// The rows of the table that is asked for; else of `results`, or of the only one.
-pub(super) fn open(path: &Path, asked: Option<&str>) -> OpenedRows {
+pub(super) fn open(path: &Path, asked: Option<&str>, _: u64) -> OpenedRows {
     let name = path.display().to_string();
     let wrong = |error: rusqlite::Error| format!("{name} is no SQLite database: {error}");
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);

@@ -24,8 +24,8 @@ const AHEAD: usize = 64;
 /// The greatest whole number to which all smaller ones are doubles.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 
-/// The rows of the sheet that is asked for, or else of the only one.
-pub(super) fn open(path: &Path, asked: Option<&str>) -> OpenedRows {
+/// The rows of the sheet that is asked for, or else of the only one, after the first `skipped`.
+pub(super) fn open(path: &Path, asked: Option<&str>, skipped: u64) -> OpenedRows {
     let name = path.display().to_string();
     let file = File::open(path).map_err(|error| format!("cannot open {name}: {error}"))?;
     let workbook = Xlsx::new(BufReader::new(file))
@@ -35,7 +35,7 @@ pub(super) fn open(path: &Path, asked: Option<&str>) -> OpenedRows {
     let place = format!("{name}, sheet {sheet}");
     let sheet_place = place.clone();
     let read = move || {
-        let message = match read(workbook, &sheet, &sheet_place, &sender) {
+        let message = match read(workbook, &sheet, &sheet_place, skipped, &sender) {
             Ok(()) => None,
             Err(why) => Some(Err(why)),
         };
@@ -89,17 +89,19 @@ fn read(
     mut workbook: Workbook,
     sheet: &str,
     place: &str,
+    skipped: u64,
     rows: &SyncSender<RowMessage>,
 ) -> Result<(), String> {
     let wrong = |error: XlsxError| format!("{place}: {error}");
     let mut cells = workbook.worksheet_cells_reader(sheet).map_err(wrong)?;
     let mut names: Option<Vec<String>> = None;
-    let (mut row, mut number) = (Vec::new(), 0);
+    let (mut row, mut number, mut has_formula) = (Vec::new(), 0, false);
     loop {
-        let cell = cells.next_cell().map_err(wrong)?;
-        let is_in_row = cell.as_ref().is_some_and(|cell| cell.get_position().0 == number);
-        if !is_in_row && row.iter().any(|value| *value != Value::Null) {
+        let cell = cells.next_cell_with_formula_metadata().map_err(wrong)?;
+        let is_in_row = cell.as_ref().is_some_and(|cell| cell.pos.0 == number);
+        if !is_in_row && (has_formula || row.iter().any(|value| *value != Value::Null)) {
             let whole = std::mem::take(&mut row);
+            has_formula = false;
             match &names {
                 None => names = Some(header(&whole, place, number)?),
                 Some(names) => {
@@ -113,16 +115,21 @@ fn read(
         let Some(cell) = cell else {
             return Ok(());
         };
-        let (line, column) = cell.get_position();
+        let (line, column) = cell.pos;
+        if u64::from(line) < skipped {
+            continue;
+        }
         if line != number {
             row.clear();
             number = line;
         }
+        // A program that calculates nothing leaves out the values of formulas.
+        has_formula |= cell.formula.is_some();
         let column = column as usize;
         if row.len() <= column {
             row.resize(column + 1, Value::Null);
         }
-        row[column] = value(cell.get_value());
+        row[column] = value(&cell.value);
     }
 }
 
@@ -163,7 +170,7 @@ fn fields(
 ) -> Result<Fields, String> {
     if let Some(at) = row.iter().skip(names.len()).position(|value| *value != Value::Null) {
         return Err(format!(
-            "{place}, row {}: column {} has a value and no name: name it, or remove the value",
+            "{place}, row {}: column {} has a value and no name: name it, remove the value, or leave out rows before the names (--skip-lines N, input.skip-lines)",
             number + 1,
             names.len() + at + 1
         ));
