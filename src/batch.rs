@@ -310,6 +310,11 @@ fn key(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
+        Value::Number(number) => {
+            let text = number.to_string();
+            // A whole number is the same with and without a fraction.
+            Some(text.strip_suffix(".0").map_or(text.clone(), str::to_owned))
+        }
         other => Some(other.to_string()),
     }
 }

@@ -6,9 +6,13 @@ use http::header::HeaderValue;
 use serde_json::{Map, Value};
 
 use crate::extract::{self, AnswerContext};
+use crate::record::excerpt;
 
 /// Maximum number of characters of an error's description in a message.
 const MAX_CHARS: usize = 200;
+
+/// Maximum number of characters of an answer that is not understood, in a message.
+const MAX_START: usize = 80;
 
 /// Maximum number of objects around the object that has the token.
 const MAX_DEPTH: usize = 3;
@@ -47,7 +51,10 @@ impl TokenResponse {
             let found = named(holder, names).or_else(|| named(&answer, names));
             found.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
         };
-        let access_token = text(&ACCESS).unwrap_or_default();
+        let number = || named(holder, &ACCESS).filter(|token| token.is_number());
+        let token = text(&ACCESS).or_else(|| number().map(Value::to_string));
+        let access_token =
+            token.ok_or("its access_token is no text: check auth.token-url (--auth)")?;
         HeaderValue::from_str(&access_token).map_err(
             |_| "its access_token can't be sent in a header: check auth.token-url (--auth)",
         )?;
@@ -96,7 +103,10 @@ fn parse(body: &[u8]) -> Result<Map<String, Value>, String> {
     let why = match serde_json::from_str(&text) {
         Ok(Value::Object(answer)) => return Ok(answer),
         Ok(_) => "it is no JSON object".to_owned(),
-        Err(error) => format!("it is not JSON: {error}"),
+        Err(error) => {
+            let start = excerpt(&text, MAX_START);
+            format!("it is not JSON: {error}; it begins {start:?}")
+        }
     };
     let form: Map<String, Value> = url::form_urlencoded::parse(body)
         .map(|(name, value)| (name.into_owned(), value.into()))
@@ -116,7 +126,10 @@ fn refused(answer: &Map<String, Value>) -> String {
         return match described {
             Some(message) => format!("it has no access_token, and says {}", shortened(&message)),
             None => {
-                format!("it has no access_token{}: check auth.token-url (--auth)", names_of(answer))
+                format!(
+                    "it has no access_token{}: check auth.token-url (--auth), or take a token of another name by a login ([[before]])",
+                    names_of(answer)
+                )
             }
         };
     };
@@ -143,7 +156,8 @@ fn words(value: &Value) -> String {
 
 /// The names of an answer's values, which may themselves be secrets.
 fn names_of(answer: &Map<String, Value>) -> String {
-    let names: Vec<&str> = answer.keys().map(String::as_str).collect();
+    let names = answer.keys().map(String::as_str);
+    let names: Vec<&str> = names.filter(|name| !ACCESS.contains(name)).collect();
     if names.is_empty() { String::new() } else { format!(", but {}", shortened(&names.join(", "))) }
 }
 
@@ -247,6 +261,12 @@ mod tests {
     }
 
     #[test]
+    fn a_token_may_be_a_number() {
+        let response = TokenResponse::read(br#"{"access_token": 12345678901}"#).ok().unwrap();
+        assert_eq!(response.access_token, "12345678901");
+    }
+
+    #[test]
     fn an_answer_without_a_token_is_an_error() {
         for (answer, why) in [
             (
@@ -255,6 +275,9 @@ mod tests {
             ),
             (r#"{"error": {"code": 7}}"#, r#"it says {"code":7}"#),
             (r#"{"error": null, "data": {}}"#, "it has no access_token, but error, data: check"),
+            (r#"{"access_token": null, "id": 1}"#, "it has no access_token, but id: check"),
+            (r#"{"access_token": {"a": 1}}"#, "its access_token is no text"),
+            (r#"{"token": "t"}"#, "or take a token of another name by a login ([[before]])"),
             (
                 r#"{"success": false, "message": "Bad key"}"#,
                 "it has no access_token, and says Bad key",
@@ -262,7 +285,7 @@ mod tests {
             (r#"{"data": {"error": "locked"}}"#, "it says locked"),
             (r#"{"access_token": ""}"#, "it has no access_token"),
             (r#"{"access_token": "a\nb"}"#, "can't be sent in a header"),
-            ("<html>", "it is not JSON: expected value"),
+            ("<html>", "it is not JSON: expected value at line 1 column 1; it begins \"<html>\""),
             ("[]", "it is no JSON object"),
             ("", "it is not JSON"),
         ] {

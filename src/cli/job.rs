@@ -82,6 +82,7 @@ impl JobArgs {
             "retry": self.patience.retry_tree(),
             "answer": self.patience.answer_tree(),
             "answer-format": self.values.answer_format(),
+            "answer-encoding": self.values.answer_encoding(),
             "extract": self.values.extract_tree(),
             "items": self.pages.items_tree(),
             "batch": self.pages.batch_tree(),

@@ -34,8 +34,16 @@ pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError)
             let longest = duration::exact(longest.unwrap_or_default());
             let zone = rule.and_then(Rule::zone);
             let go_on = go_on_after(context, *free_in, zone);
+            let failing = limit.as_ref().and_then(|_| context.outages.failing());
+            let (outage, linger) = match failing {
+                Some((origin, cause)) => (
+                    format!("{}: {cause}, and ", origin.authority()),
+                    "; requests without an answer hold units of the limit for limit.linger (--linger)",
+                ),
+                None => (String::new(), ""),
+            };
             format!(
-                "the next request would have to wait for {blocker} for longer than {longest} (retry.max-wait or --max-wait): {go_on}{headers}"
+                "{outage}the next request would have to wait for {blocker} for longer than {longest} (retry.max-wait or --max-wait): {go_on}{headers}{linger}"
             )
         }
         AcquireError::Store { problem } => problem.clone(),
@@ -145,7 +153,11 @@ pub fn uniform_failure(context: &RunContext, uniform: &UniformFailure) -> String
         0 => String::new(),
         index => format!(" of step {index}"),
     };
-    let what_to_do = what_to_do(&failure.kind);
+    let follows = context.plan.stages[*stage_index].transport.settings.follow > 0;
+    let what_to_do = match &failure.kind {
+        FailureKind::Status(300..=399) if follows => "check request.url (--url)".to_owned(),
+        kind => what_to_do(kind),
+    };
     let next = match (context.plan.output.path(), &failure.kind) {
         (None, _) => "run it again",
         (Some(_), FailureKind::MissingValue(_)) => {

@@ -163,6 +163,14 @@ impl Outages {
         out.map(|(origin, outage)| (origin.clone(), outage)).collect()
     }
 
+    /// An origin whose last attempts have failed, and why, whether it is out or not.
+    pub fn failing(&self) -> Option<(Origin, String)> {
+        let origins = self.lock();
+        let mut failing =
+            origins.iter().filter_map(|(origin, it)| Some((origin, it.breaker.cause()?)));
+        failing.next().map(|(origin, cause)| (origin.clone(), cause.to_owned()))
+    }
+
     /// The origins that are or were out, that of the longest time first.
     pub fn origins(&self, now: Time) -> Vec<Origin> {
         let origins = self.lock();

@@ -29,7 +29,7 @@ use crate::plan::Stage;
 use crate::record::{Failure, FailureKind, Record, excerpt};
 use crate::row::Row;
 use crate::send::redirect::{self, RedirectTrust};
-use crate::send::{Answer, Delivery, Origin, SendError};
+use crate::send::{Answer, Delivery, Origin, SendError, Unfollowed};
 use crate::sink::{IntentLog, PollLog};
 
 mod attempt;
@@ -341,12 +341,7 @@ impl RequestExecutor {
     ) -> Result<Result<Answer, Failure>, Cancelled> {
         let mut tries = first;
         loop {
-            let mut outcome = pin!(self.follow_redirects(request, terms, trace)).await?;
-            if let Err(error) = &mut outcome
-                && error.is_without_answer()
-            {
-                Box::pin(self.check_scheme(error, request.uri())).await;
-            }
+            let outcome = pin!(self.follow_redirects(request, terms, trace)).await?;
             if trace.refused || trace.refused_elsewhere.is_some() {
                 Box::pin(self.after_refusal(trace)).await?;
                 continue;
@@ -464,6 +459,7 @@ impl RequestExecutor {
             return;
         }
         let origin = Origin::of(uri);
+        let _waits = self.waits(WaitReason::Server);
         if let Some(origin) = origin
             && let Some(wants_tls) = self.stage().transport.wants_tls(&origin).await
         {
@@ -479,13 +475,16 @@ impl RequestExecutor {
         trace: &mut AttemptTrace,
     ) -> Failure {
         trace.count_unsent(self.context.plan.columns.arrived);
+        let (answers, decision) = (&self.stage().answers, trace.decision.unwrap_or_default());
+        let mut stream_error = None;
         if let Ok(answer) = outcome {
+            stream_error = answers.stream_error(&answer, decision);
             trace.keep_failed(&answer);
         }
         if let Some(Err(failure)) = trace.hooked.take().map(|result| *result) {
             return failure;
         }
-        self.stage().answers.named(failure, trace.decision.unwrap_or_default())
+        stream_error.unwrap_or_else(|| answers.named(failure, decision))
     }
 
     /// Ends the run at an answer at which a rule of the job says so.
@@ -506,13 +505,19 @@ impl RequestExecutor {
         let mut hops = 0;
         let mut login_trust = RedirectTrust::Own;
         loop {
-            let answer = match pin!(self.send_fresh(&request, terms, trace)).await {
+            let before = trace.latency;
+            let sent = pin!(self.send_fresh(&request, terms, trace)).await;
+            let mut answer = match sent {
                 Ok(answer) => answer,
-                // A redirect to a wrong place is the server's fault, not the input's.
-                Err(AttemptError::Failed(error)) if terms.purpose == Purpose::Foreign => {
-                    return Ok(Err(error.of_server()));
+                Err(AttemptError::Failed(mut error)) => {
+                    // What has sent a head of HTTP speaks no TLS there.
+                    if error.is_without_answer() && trace.latency == before {
+                        Box::pin(self.check_scheme(&mut error, request.uri())).await;
+                    }
+                    // A redirect to a wrong place is the server's fault, not the input's.
+                    let is_foreign = terms.purpose == Purpose::Foreign;
+                    return Ok(Err(if is_foreign { error.of_server() } else { error }));
                 }
-                Err(AttemptError::Failed(error)) => return Ok(Err(error)),
                 Err(AttemptError::Cancelled) => return Err(Cancelled),
             };
             let trust = match terms.purpose {
@@ -524,10 +529,8 @@ impl RequestExecutor {
             if !answer.status.is_redirection() || self.ends_session(answer.status, terms.purpose) {
                 return Ok(Ok(answer));
             }
-            let transport = &self.stage().transport;
-            let may_follow = |uri| hops < transport.settings.follow && transport.may_follow(uri);
-            match redirect::next(&request, trust, &answer) {
-                Some((next, trust)) if may_follow(next.uri()) => {
+            match self.next_hop(&request, trust, &answer, hops) {
+                Ok((next, trust)) => {
                     request = Cow::Owned(next);
                     terms.purpose = match terms.purpose {
                         Purpose::Login(api) if trust == RedirectTrust::Own => Purpose::Login(api),
@@ -538,9 +541,35 @@ impl RequestExecutor {
                     hops += 1;
                     self.counters().redirected();
                 }
-                _ => return Ok(Ok(answer)),
+                Err(why) => {
+                    answer.unfollowed = why;
+                    return Ok(Ok(answer));
+                }
             }
         }
+    }
+
+    /// The request that an answer redirects to after so many others; or why it is not followed,
+    /// where the job follows redirects.
+    fn next_hop(
+        &self,
+        request: &Request<Bytes>,
+        trust: RedirectTrust,
+        answer: &Answer,
+        hops: u32,
+    ) -> Result<(Request<Bytes>, RedirectTrust), Option<Unfollowed>> {
+        let transport = &self.stage().transport;
+        if transport.settings.follow == 0 {
+            return Err(None);
+        }
+        let (next, trust) = redirect::next(request, trust, answer)?;
+        if hops >= transport.settings.follow {
+            return Err(Some(Unfollowed::TooMany));
+        }
+        if !transport.may_follow(next.uri()) {
+            return Err(Some(Unfollowed::Host));
+        }
+        Ok((next, trust))
     }
 
     /// Ends the run if a host that the job names was never reached, and waiting is no help.

@@ -346,7 +346,7 @@ fn aggregate(result: AggregateResult) -> AggregateSnapshot {
 }
 
 fn requests(sending: Sending) -> RequestCounts {
-    let Sending { sent, answered, refused, retried, redirected, in_flight, waiting } = sending;
+    let Sending { sent, answered, refused, retried, redirected, in_flight, waiting, .. } = sending;
     RequestCounts { sent, answered, refused, retried, redirected, in_flight, waiting }
 }
 

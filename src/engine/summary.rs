@@ -63,6 +63,7 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
             requests: sending.sent,
             retries: sending.retried,
             refused: sending.refused,
+            refused_otherwise: sending.refused_otherwise,
         },
         pace: Some(RateReport {
             seconds: took.as_secs_f64(),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use encoding_rs::Encoding;
+use serde::{Deserialize, Serialize};
 
 use super::AnswerContext;
 use crate::record::{Failure, FailureKind};
@@ -10,11 +11,52 @@ use crate::record::{Failure, FailureKind};
 /// Maximum number of bytes at the beginning of a document in which it declares its encoding.
 const MAX_DECLARATION: usize = 1024;
 
+/// The encoding of answers, as a job names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub struct AnswerEncoding(&'static Encoding);
+
+impl AnswerEncoding {
+    /// The encoding of this name.
+    ///
+    /// # Errors
+    /// That there is none.
+    pub fn by_name(name: &str) -> Result<AnswerEncoding, String> {
+        let found = Encoding::for_label(name.trim().as_bytes());
+        found.map(AnswerEncoding).ok_or_else(|| {
+            format!(
+                "there is no encoding {name:?}; some that there are: utf-8, utf-16le, cp1252 (Windows in Western Europe), latin1, iso-8859-15, cp1250, cp1251, macintosh, shift_jis, gbk, big5, euc-kr"
+            )
+        })
+    }
+}
+
+impl TryFrom<String> for AnswerEncoding {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<AnswerEncoding, String> {
+        AnswerEncoding::by_name(&name).map_err(|why| format!("answer-encoding: {why}"))
+    }
+}
+
+impl From<AnswerEncoding> for &'static str {
+    fn from(encoding: AnswerEncoding) -> &'static str {
+        encoding.0.name()
+    }
+}
+
 /// The text of a body, without a byte order mark.
 ///
 /// # Errors
 /// A failure `not text`: the bytes are no text in UTF-8, nor in the charset of their type.
 pub fn text<'a>(body: &'a [u8], context: &AnswerContext<'_>) -> Result<Cow<'a, str>, Failure> {
+    if let Some(AnswerEncoding(encoding)) = context.encoding {
+        let (text, used, has_errors) = encoding.decode(body);
+        let why = || {
+            not_text(format!("the answer's {} bytes are no text in {}", body.len(), used.name()))
+        };
+        return if has_errors { Err(why()) } else { Ok(text) };
+    }
     match utf8(body) {
         // A charset such as ISO-2022-JP has bytes of ASCII that mean something else.
         Ok(text) if context.content_type().is_none() || !has_shifts(text) => Ok(text.into()),
@@ -49,22 +91,53 @@ fn has_shifts(text: &str) -> bool {
     text.bytes().any(|byte| matches!(byte, 0x1b | 0x0e))
 }
 
-/// The text of bytes that are not in UTF-8, by their mark or the charset of their type; none
-/// if neither is there.
+/// The text of bytes that are not in UTF-8: by their mark, the charset of their type, what the
+/// document declares, or the zero bytes of UTF-16, the first in which they are a text; none if
+/// nothing names another encoding.
 fn decoded<'a>(
     body: &'a [u8],
     context: &AnswerContext<'_>,
 ) -> Option<Result<Cow<'a, str>, Failure>> {
     let by_mark = Encoding::for_bom(body).map(|(encoding, _)| encoding);
-    let by_type = || Encoding::for_label(charset(context.content_type()?)?.as_bytes());
-    let encoding = by_mark.or_else(by_type).or_else(|| declared(body))?;
-    let (text, _, has_errors) = encoding.decode(body);
-    if !has_errors {
-        return Some(Ok(text));
+    let by_type =
+        context.content_type().and_then(charset).and_then(|it| Encoding::for_label(it.as_bytes()));
+    let by_document = declared(body);
+    let named = by_mark.or(by_type).or(by_document);
+    let usual = named.is_none() && is_page(body, context);
+    let usual = usual.then_some(encoding_rs::WINDOWS_1252);
+    let candidates = [by_mark, by_type, by_document, utf16(body), usual];
+    for encoding in candidates.into_iter().flatten() {
+        if let (text, _, false) = encoding.decode(body) {
+            return Some(Ok(text));
+        }
     }
+    let encoding = named.filter(|encoding| *encoding != encoding_rs::UTF_8)?;
     let name = encoding.name();
     let why = format!("the answer's {} bytes are no text in {name}, as it says", body.len());
-    (encoding != encoding_rs::UTF_8).then(|| Err(not_text(why)))
+    Some(Err(not_text(why)))
+}
+
+/// UTF-16 without a mark: two letters of ASCII, each with a zero byte beside it.
+fn utf16(body: &[u8]) -> Option<&'static Encoding> {
+    let is_letter = |byte: u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    match body {
+        [0, first, 0, second, ..] if is_letter(*first) && is_letter(*second) => {
+            Some(encoding_rs::UTF_16BE)
+        }
+        [first, 0, second, 0, ..] if is_letter(*first) && is_letter(*second) => {
+            Some(encoding_rs::UTF_16LE)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a body is a page in HTML, which browsers read as Windows-1252 where it names no
+/// charset.
+fn is_page(body: &[u8], context: &AnswerContext<'_>) -> bool {
+    let is_html = |value: &str| value.trim_start().to_ascii_lowercase().starts_with("text/html");
+    context.content_type().is_some_and(is_html)
+        && body.trim_ascii_start().starts_with(b"<")
+        && !body.contains(&0)
 }
 
 /// The charset that the value of `content-type` names.
@@ -124,6 +197,14 @@ mod tests {
             ("text/plain; charset=utf-16be", &bare, "aé"),
             ("text/plain; charset=unheard-of", b"\xef\xbb\xbfabc", "abc"),
             ("text/plain; charset=utf-16", b"abc", "abc"),
+            ("application/json", b"{\0\"\0\xe9\0\"\0}\0", "{\"é\"}"),
+            ("text/csv", b"\0i\0d\0\n\0\xe9", "id\né"),
+            (
+                "text/xml; charset=utf-8",
+                b"<?xml version='1.0' encoding='iso-8859-1'?><r>\xe9</r>",
+                "<?xml version='1.0' encoding='iso-8859-1'?><r>é</r>",
+            ),
+            ("text/html", b"<h1>\xe9 \x80</h1>", "<h1>é €</h1>"),
             (
                 "text/xml",
                 b"<?xml version='1.0' encoding='iso-8859-1'?><r>\xe9</r>",
@@ -147,6 +228,9 @@ mod tests {
             ("text/plain; charset=unheard-of", b"Caf\xe9", "byte 3 is 0xe9"),
             ("text/plain; charset=shift_jis", b"\x93", "no text in Shift_JIS"),
             ("application/pdf", b"\0\x01", "zero byte"),
+            ("text/plain", b"a\0b\0c", "zero byte"),
+            ("text/html", b"PNG\x89", "byte 3 is 0x89"),
+            ("text/html; charset=utf-8", b"<p>\xe9</p>", "byte 3 is 0xe9"),
             ("text/xml", b"<?xml encoding=\"utf-16\"?><r>\xe9</r>", "no text in UTF-8"),
             ("text/xml", b"<?xml version=\"1.0\"?><r>\xe9</r>", "no text in UTF-8"),
         ] {

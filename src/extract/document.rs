@@ -71,7 +71,7 @@ fn decoded<'a>(body: &'a [u8], context: &AnswerContext<'_>) -> Result<Cow<'a, st
         let kind = context.content_type().map_or_else(String::new, |kind| {
             format!("; its content-type is {:?}", excerpt(kind, MAX_CHARS))
         });
-        let how = "answer = \"bytes\" (--answer-format bytes) keeps it as base64";
+        let how = "answer = \"bytes\" (--answer-format bytes) keeps it as base64, and --answer-encoding cp1252, or another name, decodes a text";
         Failure { detail: format!("{}{kind}; {how}", failure.detail), ..failure }
     })
 }
@@ -107,7 +107,8 @@ fn of_kind(kind: AnswerKind, text: &str, context: &AnswerContext<'_>) -> Result<
         AnswerKind::Json => one(text, documents(text)?),
         AnswerKind::Ndjson => Ok(list("document", documents(text)?)),
         AnswerKind::Sse => Ok(list("event", events(text)?)),
-        AnswerKind::Csv => Ok(list("line", table(text)?)),
+        AnswerKind::Csv if is_page(text) => Err(page(text)),
+        AnswerKind::Csv => Ok(list("line", table(text, context.has_names())?)),
         AnswerKind::Xml => {
             let about = Some("the answer is XML, an object with the name of its root".to_owned());
             Ok(Parsed { about, ..whole(xml(text, context.lists)?) })
@@ -125,6 +126,7 @@ fn guess(text: &str, context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
     match declared {
         Some(AnswerKind::Ndjson) => return of_kind(AnswerKind::Ndjson, text, context),
         Some(AnswerKind::Csv) if is_one_cell(text) => return Err(one_cell(text)),
+        Some(AnswerKind::Csv) if is_page(text) => return Err(page(text)),
         Some(kind @ (AnswerKind::Sse | AnswerKind::Csv)) if !is_json => {
             return of_kind(kind, text, context);
         }
@@ -148,7 +150,7 @@ fn guess(text: &str, context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
     match declared {
         Some(kind @ (AnswerKind::Sse | AnswerKind::Csv)) => of_kind(kind, text, context),
         _ if events::begin(text) => of_kind(AnswerKind::Sse, text, context),
-        Some(AnswerKind::Json) => Err(failure),
+        Some(AnswerKind::Json) => Err(other_kind(text, failure)),
         _ if is_page(text) => {
             let detail = format!("{}; css:SELECTOR takes values out of HTML", failure.detail);
             let failure = Failure { detail, ..failure };
@@ -156,6 +158,20 @@ fn guess(text: &str, context: &AnswerContext<'_>) -> Result<Parsed, Failure> {
         }
         _ => Ok(Parsed { value: text.into(), not_json: Some(failure), about: None }),
     }
+}
+
+/// The failure of a body that its type calls JSON, with the kind that it seems to be.
+fn other_kind(text: &str, failure: Failure) -> Failure {
+    let is_xml = xml::begins(text) && !is_page(text);
+    let how = if is_xml { "; answer = \"xml\" (--answer-format xml) reads it as XML" } else { "" };
+    Failure { detail: format!("{}{how}", failure.detail), ..failure }
+}
+
+/// The failure of a table that is a page for people.
+fn page(text: &str) -> Failure {
+    let start = excerpt(text, MAX_CHARS);
+    let why = format!("the answer is a page in HTML, which begins {start:?}");
+    Failure::new(FailureKind::NotCsv, why)
 }
 
 /// The failure of a table that is one line without columns: servers write errors so.

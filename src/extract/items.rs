@@ -26,6 +26,10 @@ pub struct ItemSettings {
 pub struct Items {
     program: Program,
     is_path: bool,
+    /// What to do where a list is null, if the program is a path to one.
+    of_null: Option<String>,
+    /// Whether the list of the path is there, and null.
+    is_null: Option<Program>,
 }
 
 impl Items {
@@ -40,13 +44,39 @@ impl Items {
         let of_selector = css::of_items(code);
         let program = Program::of_answer(of_selector.as_deref().unwrap_or(code))
             .map_err(|why| Error::plan(format!("items.each (--each): {why}")))?;
-        Ok(Some(Items { program, is_path: leads_to_a_list(code) }))
+        let is_path = leads_to_a_list(code);
+        let may_be_null = is_path && !code.trim().ends_with('?');
+        let of_null = may_be_null.then(|| format!("{}? takes null for no items", code.trim()));
+        let is_null = code.trim().strip_suffix("[]").filter(|_| is_path).map(|list| {
+            format!("({list}) == null and (path({list}) as $p | getpath($p[:-1]) | type == \"object\" and has($p[-1]))")
+        });
+        let is_null = is_null.and_then(|code| Program::of_answer(&code).ok());
+        Ok(Some(Items { program, is_path, of_null, is_null }))
     }
 
     /// Whether the program gives all items of one list unchanged, such as `.items[]`.
     #[must_use]
     pub fn is_path(&self) -> bool {
         self.is_path
+    }
+
+    /// The items of a page after the first one, where a list that is null has ended.
+    ///
+    /// # Errors
+    /// Those of [`Items::items`].
+    pub fn items_of_later_page(
+        &self,
+        answer: &Document,
+        context: &AnswerContext<'_>,
+    ) -> Result<Vec<Bytes>, Failure> {
+        let items = self.items(answer, context);
+        let is_null = |program: &Program| program.run_in(&answer.input, context);
+        match (&items, &self.is_null) {
+            (Err(_), Some(program)) if is_null(program).is_ok_and(|it| it == true) => {
+                Ok(Vec::new())
+            }
+            _ => items,
+        }
     }
 
     /// The items in their order, as JSON texts.
@@ -65,7 +95,7 @@ impl Items {
         let text = |item: &JqInput| jq::json(item).map(Bytes::from);
         let items = self.program.run_all(&answer.input, context);
         let texts = items.and_then(|items| items.iter().map(text).collect());
-        let failed = texts.map_err(|error| missing_items("items.each", error));
+        let failed = texts.map_err(|error| self.missing(error, answer));
         failed.map_err(|failure| match &answer.not_json {
             Some(not_json)
                 if failure.kind == FailureKind::MissingItems && !self.program.selects() =>
@@ -74,6 +104,23 @@ impl Items {
             }
             _ => failure,
         })
+    }
+}
+
+impl Items {
+    /// The failure of an answer of which the program takes no items.
+    fn missing(&self, error: JqError, answer: &Document) -> Failure {
+        let failure = missing_items("items.each", error);
+        let is_null = failure.detail.contains("cannot use null as iterable");
+        match (&answer.input, &self.of_null) {
+            _ if !is_null => failure,
+            (JqInput::Null, _) => {
+                let detail = format!("{}: the answer is empty", failure.detail);
+                Failure { detail, ..failure }
+            }
+            (_, Some(hint)) => Failure { detail: format!("{}; {hint}", failure.detail), ..failure },
+            (_, None) => failure,
+        }
     }
 }
 

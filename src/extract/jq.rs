@@ -138,10 +138,23 @@ impl Program {
 
     /// The program's one value in this context.
     pub fn run_in(&self, input: &JqInput, context: &AnswerContext<'_>) -> Result<Value, JqError> {
+        let value = self.run_if_any(input, context)?;
+        value.ok_or_else(|| JqError::Failed("the jq program gave no value".into()))
+    }
+
+    /// The program's value, if it gives one.
+    ///
+    /// # Errors
+    /// That it fails, or gives several.
+    pub fn run_if_any(
+        &self,
+        input: &JqInput,
+        context: &AnswerContext<'_>,
+    ) -> Result<Option<Value>, JqError> {
         let budget = JqBudget::new();
         let mut values = self.values(input, &budget, context);
         let Some(value) = values.next().transpose()? else {
-            return Err(JqError::Failed("the jq program gave no value".into()));
+            return Ok(None);
         };
         if values.next().transpose()?.is_some() {
             return Err(JqError::Failed(
@@ -150,7 +163,7 @@ impl Program {
             ));
         }
         let text = json(&value)?;
-        parsed(&text).map_err(|_| {
+        parsed(&text).map(Some).map_err(|_| {
             let start: String = text.chars().take(MAX_ERROR).collect();
             JqError::Failed(format!("{start} can't be written as JSON"))
         })

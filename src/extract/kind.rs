@@ -75,6 +75,7 @@ impl AnswerKind {
             | "text/x-csv"
             | "application/x-csv"
             | "text/comma-separated-values"
+            | "application/vnd.ms-excel"
             | "text/tab-separated-values" => AnswerKind::Csv,
             "application/json"
             | "text/json"
@@ -124,6 +125,7 @@ mod tests {
             ("application/x-ndjson", Some(AnswerKind::Ndjson)),
             ("text/event-stream;charset=UTF-8", Some(AnswerKind::Sse)),
             ("text/csv; header=present", Some(AnswerKind::Csv)),
+            ("application/vnd.ms-excel", Some(AnswerKind::Csv)),
             ("text/plain", Some(AnswerKind::Text)),
             ("text/html; charset=utf-8", Some(AnswerKind::Text)),
             ("image/svg+xml", Some(AnswerKind::Xml)),

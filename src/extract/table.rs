@@ -10,34 +10,56 @@ use crate::record::{Failure, FailureKind};
 /// Characters that stand between cells.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// An object for each line after the first, which has the names. All values are texts.
+/// The mark by which some programs end a text.
+const END: char = '\u{1a}';
+
+/// An object for each line after the first, which has the names unless there is none. All values
+/// are texts.
 ///
 /// # Errors
 /// A failure `not csv`, with the line: it has another number of cells than there are names.
-pub fn table(text: &str) -> Result<Vec<Value>, Failure> {
-    let (delimiter, text) = delimiter(text);
-    let mut reader = ReaderBuilder::new().delimiter(delimiter).from_reader(text.as_bytes());
-    let names = names(reader.headers().map_err(|error| not_csv(&error))?);
+pub fn table(text: &str, has_names: bool) -> Result<Vec<Value>, Failure> {
+    let text = text.trim_end_matches(END);
+    let (delimiter, cells) = delimiter(text);
+    let skipped = text.len() - cells.len();
+    let mut reader = ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(has_names)
+        .from_reader(cells.as_bytes());
+    let first = reader.headers().map_err(|error| not_csv(text, skipped, &error))?;
+    let names = if has_names { names(first) } else { names(&first.iter().map(|_| "").collect()) };
     let mut rows = Vec::new();
     for line in reader.records() {
-        let line = line.map_err(|error| not_csv(&error))?;
+        let line = line.map_err(|error| not_csv(text, skipped, &error))?;
         let cells = line.iter().map(Value::from);
         rows.push(Value::Object(names.iter().cloned().zip(cells).collect::<Map<_, _>>()));
     }
     Ok(rows)
 }
 
-fn not_csv(error: &csv::Error) -> Failure {
+/// The failure of a table whose cells begin after so many bytes of the text.
+fn not_csv(text: &str, skipped: usize, error: &csv::Error) -> Failure {
     let why = match error.kind() {
         csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            let line = pos.as_ref().map_or(0, csv::Position::line);
+            let at = pos.as_ref().map_or(0, csv::Position::byte);
+            let line = line_at(text, skipped + usize::try_from(at).unwrap_or(0));
+            let plural = if *len == 1 { "" } else { "s" };
             format!(
-                "line {line} of the answer has {len} cells, and the first line {expected_len} names"
+                "line {line} of the answer has {len} cell{plural}, and the first line {expected_len} names"
             )
         }
         _ => error.to_string(),
     };
     Failure::new(FailureKind::NotCsv, why)
+}
+
+/// The number of the line that begins at this byte of a text, or behind the ends of lines there.
+fn line_at(text: &str, at: usize) -> usize {
+    let (before, rest) = text.split_at_checked(at).unwrap_or((text, ""));
+    let ends = rest.len() - rest.trim_start_matches(['\r', '\n']).len();
+    let before = &text[..before.len() + ends];
+    let returns = before.matches('\r').count() - before.matches("\r\n").count();
+    1 + before.matches('\n').count() + returns
 }
 
 /// The character between the cells, which a line `sep=;` names or the first line has most often,
@@ -103,8 +125,9 @@ mod tests {
             (",a,a\n0,1,2\n", json!([{"column_1": "0", "a": "1", "a_3": "2"}])),
             ("id\tname\n", json!([])),
             ("id\n7\n", json!([{"id": "7"}])),
+            ("id,name\r\n7,x\r\n\u{1a}", json!([{"id": "7", "name": "x"}])),
         ] {
-            assert_eq!(Value::Array(table(text).unwrap()), expected, "{text:?}");
+            assert_eq!(Value::Array(table(text, true).unwrap()), expected, "{text:?}");
         }
     }
 
@@ -122,9 +145,26 @@ mod tests {
     }
 
     #[test]
+    fn a_table_may_have_no_names() {
+        let rows = table("1,2\n3,4\n", false).unwrap();
+        let expected =
+            json!([{"column_1": "1", "column_2": "2"}, {"column_1": "3", "column_2": "4"}]);
+        assert_eq!(Value::Array(rows), expected);
+        assert_eq!(table("", false).unwrap(), Vec::<Value>::new());
+    }
+
+    #[test]
     fn a_line_with_other_cells_is_named() {
-        let failure = table("a,b\n1,2\n1,2,3\n").unwrap_err();
-        assert_eq!(failure.kind, FailureKind::NotCsv);
-        assert_eq!(failure.detail, "line 3 of the answer has 3 cells, and the first line 2 names");
+        for (text, what) in [
+            ("a,b\n1,2\n1,2,3\n", "line 3 of the answer has 3 cells"),
+            ("a,b\r\n1,2\r\n1\r\n", "line 3 of the answer has 1 cell"),
+            ("a,b\r1,2\r1\r", "line 3 of the answer has 1 cell"),
+            ("sep=;\r\na;b\r\n\r\n1\r\n", "line 4 of the answer has 1 cell"),
+            ("a,b\n\"x\r\ny\",2\n1\n", "line 4 of the answer has 1 cell"),
+        ] {
+            let failure = table(text, true).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::NotCsv);
+            assert_eq!(failure.detail, format!("{what}, and the first line 2 names"));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-use http::header::RETRY_AFTER;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,9 +13,10 @@ use serde_json::Value;
 use super::answer_rule::{AnswerRule, HeaderPattern, Meaning, RefusalMeaning, RefusalScope};
 use super::signals::{HeaderRules, HeardHeaders, InvalidHeader, parse_pause, read_headers};
 use crate::error::Error;
-use crate::extract::{AnswerContext, Extractor};
+use crate::extract::{AnswerContext, Extractor, stream_error};
 use crate::limit::duration;
-use crate::record::{Failure, FailureKind};
+use crate::record::{Failure, FailureKind, excerpt};
+use crate::send::Answer;
 
 /// The last rows of every table, as a flag would spell them: the first one that fits counts.
 pub const BUILT_IN: [(&str, &str); 6] = [
@@ -152,6 +153,14 @@ const FAIL: Decision = Decision {
     row: TableRow::BuiltIn(BUILT_IN.len() - 1),
 };
 
+/// Maximum number of characters of a stream's error in a message.
+const MAX_DATA: usize = 200;
+
+/// The error in which an answer ended that is a stream.
+fn error_at_end(headers: &HeaderMap, body: &[u8]) -> Option<String> {
+    stream_error(body, headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()))
+}
+
 impl AnswerTable {
     /// Compiles the jq programs of the rules. The run ends at a longer pause than `max_wait`,
     /// and after more than `max_refusals` in a row. Pauses are read in the `headers` that the
@@ -227,11 +236,27 @@ impl AnswerTable {
         let heard = self.headers.heard(headers);
         for checked in self.rows(status, headers) {
             if checked.matches_body(body, context)? {
+                if checked.is_usual_success() && error_at_end(headers, body).is_some() {
+                    return Ok(FAIL);
+                }
                 let by_body = checked.wait(body, context, heard, &now)?;
                 return Ok(checked.decision(heard, by_body, now));
             }
         }
         Ok(FAIL)
+    }
+
+    /// The failure of a row whose answer is a stream that ended in an error, if no rule of the job
+    /// says what that means.
+    #[must_use]
+    pub fn stream_error(&self, answer: &Answer, decision: Decision) -> Option<Failure> {
+        if decision != FAIL || !answer.status.is_success() {
+            return None;
+        }
+        let data = error_event_of(&answer.headers, &answer.body)?;
+        let detail =
+            format!("the server sent an event that is called error: {}", excerpt(&data, MAX_DATA));
+        Some(Failure::new(FailureKind::Rule("error event".to_owned()), detail))
     }
 
     /// Whether a whole answer that arrived at `now` is a refusal.
@@ -349,6 +374,11 @@ impl CheckedRule {
             wait: compile("wait", rule.wait.as_deref())?,
             rule,
         })
+    }
+
+    /// Whether it is the row that takes any success for one, of no job.
+    fn is_usual_success(&self) -> bool {
+        self.row == TableRow::BuiltIn(0)
     }
 
     /// Whether the status and the headers that are believed match.

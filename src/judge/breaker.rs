@@ -164,6 +164,12 @@ impl Breaker {
         self.streak.is_none() && self.slow_start.is_over()
     }
 
+    /// Why the last attempts have failed, if they have.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.streak.as_ref().map(|streak| streak.cause.as_str())
+    }
+
     /// The outage, if the origin is out.
     #[must_use]
     pub fn outage(&self) -> Option<OutageState> {

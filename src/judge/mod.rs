@@ -305,6 +305,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             body: bytes::Bytes::new(),
             latency: Duration::ZERO,
+            unfollowed: None,
         })
     }
 

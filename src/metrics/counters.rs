@@ -66,6 +66,7 @@ pub struct Counters {
     sent: Counter,
     answered: Counter,
     refused: Counter,
+    refused_otherwise: Counter,
     retried: Counter,
     redirected: Counter,
     in_flight: Counter,
@@ -88,6 +89,8 @@ pub struct Sending {
     pub answered: u64,
     /// Answers that refused a request because of a limit.
     pub refused: u64,
+    /// Those of them with another status than 429.
+    pub refused_otherwise: u64,
     /// Attempts after a failure that was not a refusal.
     pub retried: u64,
     /// Requests to which a redirect led.
@@ -278,6 +281,7 @@ impl Metrics {
             sent: sum.sent + worker.sent,
             answered: sum.answered + worker.answered,
             refused: sum.refused + worker.refused,
+            refused_otherwise: sum.refused_otherwise + worker.refused_otherwise,
             retried: sum.retried + worker.retried,
             redirected: sum.redirected + worker.redirected,
             in_flight: sum.in_flight + worker.in_flight,
@@ -366,8 +370,11 @@ impl Counters {
         self.latency.add(latency);
     }
 
-    pub fn refused(&self) {
+    pub fn refused(&self, status: StatusCode) {
         self.refused.add(1);
+        if status != StatusCode::TOO_MANY_REQUESTS {
+            self.refused_otherwise.add(1);
+        }
     }
 
     pub fn retried(&self) {
@@ -383,6 +390,7 @@ impl Counters {
             sent: self.sent.get(),
             answered: self.answered.get(),
             refused: self.refused.get(),
+            refused_otherwise: self.refused_otherwise.get(),
             retried: self.retried.get(),
             redirected: self.redirected.get(),
             in_flight: self.in_flight.get(),

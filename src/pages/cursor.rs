@@ -27,10 +27,9 @@ impl Strategy for Cursor {
     fn next(&self, page: &Page) -> Result<Option<PageAddress>, String> {
         match run(&self.program, page)? {
             value if is_end(&value) => Ok(None),
-            value @ (Value::String(_) | Value::Number(_)) => {
-                Ok(Some(PageAddress::Param(self.param.clone(), value)))
-            }
-            value => Err(format!("pages.cursor gave {value}, which is no text or number")),
+            Value::Bool(_) => Err("pages.cursor gave true, which is no place in a list".to_owned()),
+            // A list or an object may stand in a body, as for search engines.
+            value => Ok(Some(PageAddress::Param(self.param.clone(), value))),
         }
     }
 

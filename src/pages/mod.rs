@@ -155,7 +155,11 @@ impl Pages {
             return Ok(None);
         };
         let count = run(program, page)?;
-        match count.as_f64() {
+        let number = match &count {
+            Value::String(text) => text.trim().parse().ok(),
+            other => other.as_f64(),
+        };
+        match number {
             Some(number) if number >= 0.0 => Ok(Some((number as u64).min(self.max))),
             _ => Err(format!("pages.count gave {count}, which is not a number of pages")),
         }

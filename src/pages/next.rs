@@ -44,13 +44,25 @@ impl Strategy for NextUrl {
 fn next_link(headers: &HeaderMap) -> Option<String> {
     let headers = headers.get_all(LINK).iter();
     let texts = headers.filter_map(|value| str::from_utf8(value.as_bytes()).ok());
-    texts.flat_map(links).find_map(|(target, rest)| is_next(rest).then(|| target.to_owned()))
+    let mut found = texts.flat_map(links).filter(|(_, rest)| is_next(rest) && !is_empty(rest));
+    found.next().map(|(target, _)| target.to_owned())
 }
 
 /// The targets of a header, each with its parameters.
 fn links(text: &str) -> impl Iterator<Item = (&str, &str)> {
     // A URL may contain a comma, so only `<` begins a link.
-    text.split('<').skip(1).filter_map(|link| link.split_once('>'))
+    let bracketed = text.split('<').skip(1).filter_map(|link| link.split_once('>'));
+    // Some servers leave out the brackets.
+    let is_bare = !text.contains('<');
+    let bare = text.split(',').filter_map(|link| link.split_once(';'));
+    let bare = bare.filter(move |_| is_bare).map(|(target, rest)| (target.trim(), rest));
+    bracketed.chain(bare)
+}
+
+/// Whether a link says of itself that its page has no results, as Sentry's do.
+fn is_empty(parameters: &str) -> bool {
+    let mut parameters = parameters.split([';', ',']).map(str::trim);
+    parameters.any(|parameter| parameter.replace('"', "").eq_ignore_ascii_case("results=false"))
 }
 
 fn is_next(parameters: &str) -> bool {
@@ -79,6 +91,12 @@ mod tests {
             (r#"<https://h/?page=1>; rel="prev""#, None),
             ("next", None),
             ("<a> rel=nextish", None),
+            (
+                r#"</x?c=0:100:1>; rel="next"; results="true"; cursor="0:100:1""#,
+                Some("/x?c=0:100:1"),
+            ),
+            (r#"</x>; rel="previous"; results="false", </y>; rel="next"; results="false""#, None),
+            (r#"/x?page=1; rel="prev", /x?page=3; rel="next""#, Some("/x?page=3")),
             ("<a", None),
         ] {
             let headers = HeaderMap::from_iter([(LINK, text.parse().unwrap())]);

@@ -106,13 +106,15 @@ pub fn compile(key: &str, code: &str) -> Result<Program, Error> {
     Program::of_answer(code).map_err(|why| Error::plan(format!("pages.{key}: {why}")))
 }
 
-/// Runs a program on a page.
+/// Runs a program on a page. No value is null: `select(.more).next` gives none on the last page.
 pub fn run(program: &Program, page: &Page<'_>) -> Result<Value, String> {
     let body = page.body.ok_or("the page is not JSON")?;
-    program.run_in(body, &page.context).map_err(|error| error.to_string())
+    let value = program.run_if_any(body, &page.context).map_err(|error| error.to_string())?;
+    Ok(value.unwrap_or_default())
 }
 
-/// Whether a value means that there is no next page: APIs send `null`, `""` or `false`.
+/// Whether a value means that there is no next page: APIs send `null`, `""` or `false`, and jq's
+/// `tojson` makes a text of null.
 pub fn is_end(value: &Value) -> bool {
-    matches!(value, Value::Null | Value::Bool(false)) || value == ""
+    matches!(value, Value::Null | Value::Bool(false)) || value == "" || value == "null"
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Job, JobParts};
 use crate::error::Error;
-use crate::extract::{self, AnswerKind};
+use crate::extract::{self, AnswerEncoding, AnswerKind};
 use crate::hooks::ResponseStep;
 use crate::limit;
 use crate::pages;
@@ -32,7 +32,11 @@ pub fn of(
     let steps = job.step.iter().map(|step| {
         json!({
             "request": step.request,
-            "extract": extraction(&step.extract, step.answer_format),
+            "extract": extraction(
+                &step.extract,
+                step.answer_format,
+                step.answer_encoding.or(job.answer_encoding)
+            ),
             "items": step.items,
             "batch": step.batch,
             "pages": paging(&step.pages, &step.poll),
@@ -46,7 +50,7 @@ pub fn of(
         ("request.query", json!(request.query)),
         ("request.headers", json!(request.headers)),
         ("the request's body", body),
-        ("extract", extraction(&job.extract, job.answer_format)),
+        ("extract", extraction(&job.extract, job.answer_format, job.answer_encoding)),
         ("items", json!(job.items)),
         ("batch", json!(job.batch)),
         ("step", steps),
@@ -77,10 +81,15 @@ pub fn of(
 
 /// The values that are extracted, and the kind of the answers that they are read from, if the
 /// job names it.
-fn extraction(values: &extract::Settings, kind: Option<AnswerKind>) -> Value {
-    match kind {
-        Some(kind) => json!([values, kind]),
-        None => json!(values),
+fn extraction(
+    values: &extract::Settings,
+    kind: Option<AnswerKind>,
+    encoding: Option<AnswerEncoding>,
+) -> Value {
+    match (kind, encoding) {
+        (None, None) => json!(values),
+        (Some(kind), None) => json!([values, kind]),
+        (kind, Some(encoding)) => json!([values, kind, encoding]),
     }
 }
 

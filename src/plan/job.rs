@@ -92,6 +92,10 @@ pub struct Job {
     /// The kind of the answers' bodies; by their type and their first bytes if none is given.
     #[serde(rename = "answer-format", skip_serializing_if = "Option::is_none")]
     pub answer_format: Option<extract::AnswerKind>,
+    /// The encoding of the answers' bodies, whatever their type says.
+    #[serde(rename = "answer-encoding", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "cli", schemars(with = "Option<String>"))]
+    pub answer_encoding: Option<extract::AnswerEncoding>,
     /// Which answers are refusals, beside a 429: rows of the table after those of `answer`.
     pub refusal: Vec<judge::RefusalRule>,
     /// What to keep of an answer.
@@ -148,6 +152,10 @@ pub struct StageConfig {
     /// The kind of the answers' bodies; by their type and their first bytes if none is given.
     #[serde(rename = "answer-format", skip_serializing_if = "Option::is_none")]
     pub answer_format: Option<extract::AnswerKind>,
+    /// The encoding of the answers' bodies, whatever their type says.
+    #[serde(rename = "answer-encoding", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "cli", schemars(with = "Option<String>"))]
+    pub answer_encoding: Option<extract::AnswerEncoding>,
     /// What to keep of an answer.
     pub extract: extract::Settings,
     /// What to keep a record of, if not of each row.
@@ -177,6 +185,7 @@ impl StageConfig {
             }),
             answer: [stage.answer, whole.answer.clone()].concat(),
             answer_format: stage.answer_format,
+            answer_encoding: stage.answer_encoding.or(whole.answer_encoding),
             extract: stage.extract,
             items: stage.items,
             batch: stage.batch,

@@ -10,7 +10,9 @@ use crate::auth::{Login, Signer};
 use crate::batch::Batch;
 use crate::cookies::CookieScope;
 use crate::error::Error;
-use crate::extract::{AnswerContext, AnswerKind, CostExtractor, Extractor, Items, list_names};
+use crate::extract::{
+    AnswerContext, AnswerEncoding, AnswerKind, CostExtractor, Extractor, Items, list_names,
+};
 use crate::format::{Format, KeepBody};
 use crate::hooks::{Hooks, ResponseStep, RowRequest};
 use crate::judge::signals::{BodySignals, HeaderRules};
@@ -57,6 +59,8 @@ pub struct Stage {
     pub(crate) body_signals: Option<BodySignals>,
     /// The kind of the answers' bodies, where the job says it.
     pub(crate) answer_kind: Option<AnswerKind>,
+    /// The encoding of its answers, where the job says it.
+    pub(crate) answer_encoding: Option<AnswerEncoding>,
     /// The names that programs of the job read as lists.
     lists: Vec<String>,
     pub(crate) extractor: Extractor,
@@ -139,6 +143,7 @@ impl Stage {
         Ok(Stage {
             account: account::of(job, &renderer, context.environment),
             answer_kind: job.answer_format,
+            answer_encoding: job.answer_encoding,
             lists: lists(job),
             extractor,
             true_costs,
@@ -198,7 +203,8 @@ impl Stage {
 
     /// The context of a body of which this is known.
     pub(crate) fn kept_context<'a>(&'a self, known: AnswerContext<'a>) -> AnswerContext<'a> {
-        AnswerContext { kind: self.answer_kind, lists: &self.lists, ..known }
+        let (kind, encoding) = (self.answer_kind, self.answer_encoding);
+        AnswerContext { kind, encoding, lists: &self.lists, ..known }
     }
 
     /// What the table of answers can read of an answer beside its body. The kind that the job

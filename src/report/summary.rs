@@ -242,8 +242,11 @@ pub struct SendReport {
     pub requests: u64,
     /// Requests after the first of their row.
     pub retries: u64,
-    /// Requests that the server refused because of its limit (429).
+    /// Requests that the server refused because of its limit, with 429 or as a rule says.
     pub refused: u64,
+    /// Those of them with another status than 429.
+    #[serde(skip)]
+    pub refused_otherwise: u64,
 }
 
 /// The speed of a run.
@@ -443,7 +446,7 @@ impl RowReport {
 
 impl SendReport {
     pub(super) fn new(counts: Counts) -> SendReport {
-        SendReport { requests: counts.attempts, retries: counts.retries, refused: 0 }
+        SendReport { requests: counts.attempts, retries: counts.retries, ..SendReport::default() }
     }
 }
 

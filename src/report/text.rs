@@ -187,8 +187,13 @@ fn sent(report: &Report) -> String {
         Some(pace) => format!(" ({})", per_second(pace.requests_per_second)),
         None => String::new(),
     };
+    let how = match sent.refused - sent.refused_otherwise {
+        by_429 if by_429 == sent.refused => "429".to_owned(),
+        0 => "not by 429".to_owned(),
+        by_429 => format!("{} by 429", count(by_429)),
+    };
     format!(
-        "{}{pace}, {}, {} refused (429)",
+        "{}{pace}, {}, {} refused ({how})",
         plural(sent.requests, "request", "requests"),
         plural(sent.retries, "retry", "retries"),
         count(sent.refused)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use encoding_rs::Encoding;
+use flate2::bufread::GzDecoder;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use http_body_util::BodyExt;
@@ -13,12 +14,15 @@ use hyper::body::{Frame, Incoming};
 
 use super::deadline::Deadline;
 use super::{Delivery, SendError, faults};
-use crate::record::FailureKind;
+use crate::record::{FailureKind, excerpt};
 use crate::zstandard;
 
 /// Maximum number of nested encodings: a body that decodes to itself costs almost
 /// nothing to send, and could name thousands.
 const MOST_ENCODINGS: usize = 4;
+
+/// Maximum number of characters of a body in a failure's detail.
+const MAX_CHARS: usize = 80;
 
 /// The first bytes of gzip, with the one method that it has.
 const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
@@ -167,7 +171,8 @@ fn decode_one(body: Bytes, encoding: ContentEncoding, cap: u64) -> Result<Bytes,
         return Ok(body);
     }
     match encoding {
-        ContentEncoding::Gzip => read_all(flate2::read::MultiGzDecoder::new(&body[..]), cap),
+        ContentEncoding::Gzip if !body.starts_with(&GZIP) => Err(no_gzip(&body)),
+        ContentEncoding::Gzip => read_all(GzipMembers::new(&body[..]), cap),
         ContentEncoding::Brotli => {
             read_all(brotli_decompressor::Decompressor::new(&body[..], 4_096), cap)
         }
@@ -201,7 +206,7 @@ pub fn decoder(
         }
         let is_zlib = is_zlib(start);
         let decoded: Box<dyn Read> = match encoding {
-            ContentEncoding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(body)),
+            ContentEncoding::Gzip => Box::new(GzipMembers::new(body)),
             ContentEncoding::Brotli => {
                 Box::new(brotli_decompressor::Decompressor::new(body, 4_096))
             }
@@ -213,6 +218,37 @@ pub fn decoder(
         };
         Ok(Box::new(BufReader::new(decoded)) as Box<dyn BufRead>)
     })
+}
+
+/// The members of a gzip stream, one after the other. What stands behind the last one and begins
+/// no other, such as padding, is left out.
+struct GzipMembers<R> {
+    /// The decoder of the present member; none after the last one.
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> GzipMembers<R> {
+    fn new(stream: R) -> GzipMembers<R> {
+        GzipMembers { member: Some(GzDecoder::new(stream)) }
+    }
+}
+
+impl<R: BufRead> Read for GzipMembers<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let count = member.read(into)?;
+            if count > 0 || into.is_empty() {
+                return Ok(count);
+            }
+            let Some(mut stream) = self.member.take().map(GzDecoder::into_inner) else {
+                break;
+            };
+            if stream.fill_buf()?.first() == GZIP.first() {
+                self.member = Some(GzDecoder::new(stream));
+            }
+        }
+        Ok(0)
+    }
 }
 
 /// Whether a deflate stream begins with the header of zlib (RFC 1950).
@@ -261,6 +297,18 @@ fn malformed(error: &io::Error) -> SendError {
     }
 }
 
+/// The failure of a body that is not compressed as its head says.
+fn no_gzip(body: &[u8]) -> SendError {
+    let start = excerpt(&String::from_utf8_lossy(body), MAX_CHARS);
+    SendError {
+        kind: FailureKind::BadEncoding,
+        detail: format!(
+            "the answer's head says that its body is gzip, but it begins {start:?}; --header 'accept-encoding: identity' asks the server for a plain one"
+        ),
+        delivery: Delivery::Final,
+    }
+}
+
 fn too_large(cap: u64) -> SendError {
     SendError {
         kind: FailureKind::BodyTooLarge,
@@ -301,6 +349,18 @@ mod tests {
         assert_eq!(decoded(raw_deflate("hello"), "Deflate", 100).unwrap(), "hello");
         assert_eq!(decoded(b"hello".to_vec(), "identity", 100).unwrap(), "hello");
         assert_eq!(decoded(Vec::new(), "gzip", 100).unwrap(), "");
+    }
+
+    #[test]
+    fn members_of_gzip_follow_one_another_and_padding_ends_them() {
+        let two = [gzip("hel"), gzip("lo"), vec![0; 20]].concat();
+        assert_eq!(decoded(two.clone(), "gzip", 100).unwrap(), "hello");
+        let one_byte = BufReader::with_capacity(1, io::Cursor::new(two));
+        let mut text = String::new();
+        GzipMembers::new(one_byte).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello");
+        let broken = [gzip("hel"), vec![0x1f, 0x8b, 8, 1]].concat();
+        assert_eq!(decoded(broken, "gzip", 100), Err(FailureKind::BadEncoding));
     }
 
     #[test]

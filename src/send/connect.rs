@@ -81,6 +81,9 @@ pub struct Transport {
     tls: OnceLock<Result<TlsConnector, String>>,
 }
 
+/// Maximum time of a handshake that only shows whether a server speaks TLS.
+const MAX_HANDSHAKE: Duration = Duration::from_secs(2);
+
 /// Whether connections tell when requests have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrivals {
@@ -227,7 +230,7 @@ impl Transport {
             let tcp = self.dialer.tcp(origin.bare_host(), origin.port).await.ok()?;
             Some(tls.connect(name, tcp).await.map_or_else(|error| tls::is_of_tls(&error), |_| true))
         });
-        let timer = pin!(tokio::time::sleep(self.settings.connect_timeout));
+        let timer = pin!(tokio::time::sleep(self.settings.connect_timeout.min(MAX_HANDSHAKE)));
         Deadline::new(timer).keep(handshake).await.flatten().unwrap_or(false)
     }
 

@@ -38,6 +38,7 @@ pub use body::{ContentEncoding, decode, decoder, encodings};
 pub use connect::{Arrivals, MemoryConnector, MemoryStream, Transport};
 pub use guard::{AddressPolicy, is_local};
 pub use pool::Lease;
+pub use redirect::Unfollowed;
 pub use request::RequestHead;
 pub(crate) use route::Origin;
 pub use sender::{Sender, Started};
@@ -54,6 +55,8 @@ pub struct Answer {
     pub body: Bytes,
     /// The time from sending the request to the end of the body.
     pub latency: Duration,
+    /// Why its redirect was not followed, where the job follows redirects.
+    pub unfollowed: Option<Unfollowed>,
 }
 
 /// An attempt without a complete answer.
@@ -80,6 +83,9 @@ pub enum Delivery {
     Final,
 }
 
+/// What a redirect is told where the job follows none.
+const FOLLOWS: &str = "send.follow or --follow N follows it";
+
 /// Maximum number of characters of a failed answer's body in its record.
 const SNIPPET: usize = 200;
 
@@ -101,10 +107,11 @@ impl Answer {
     pub fn failure(&self) -> Failure {
         let location = self.headers.get(http::header::LOCATION);
         let detail = match location.filter(|_| self.status.is_redirection()) {
-            Some(to) => format!(
-                "redirects to {} (send.follow or --follow N follows it)",
-                String::from_utf8_lossy(to.as_bytes())
-            ),
+            Some(to) => {
+                let to = String::from_utf8_lossy(to.as_bytes());
+                let why = self.unfollowed.map_or(FOLLOWS, Unfollowed::text);
+                format!("redirects to {to} ({why})")
+            }
             None => body_excerpt(&self.body, &self.headers, SNIPPET),
         };
         Failure::new(FailureKind::Status(self.status.as_u16()), detail)

@@ -1,8 +1,11 @@
 //! The target of a redirect, and the parts of the request that are sent to it. Pure.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use percent_encoding::{CONTROLS, percent_encode};
 
 use super::Answer;
 use super::route::Origin;
@@ -22,22 +25,71 @@ pub fn trust(to: &Uri, own: &Uri) -> RedirectTrust {
     if Origin::of(to) == Origin::of(own) { RedirectTrust::Own } else { RedirectTrust::Foreign }
 }
 
-/// The request that an answer redirects to; `None` without a redirect, or if it is not followed.
-#[must_use]
+/// Why a redirect is not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfollowed {
+    /// The answer is no redirect.
+    NoRedirect,
+    /// As many were followed as the job allows.
+    TooMany,
+    /// Its address is no URL, or not one of HTTP.
+    NoUrl,
+    /// It leaves TLS.
+    LeavesTls,
+    /// Its address has a user or a password.
+    Credentials,
+    /// The body would go to another origin.
+    Body,
+    /// The job doesn't allow its host.
+    Host,
+}
+
+impl Unfollowed {
+    /// The reason, as messages have it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Unfollowed::NoRedirect => "which is not followed",
+            Unfollowed::TooMany => {
+                "after as many redirects as send.follow (--follow) allows; they may go in a circle"
+            }
+            Unfollowed::NoUrl => "which is no http:// or https:// URL",
+            Unfollowed::LeavesTls => "which is not followed, as it leaves TLS",
+            Unfollowed::Credentials => "which is not followed, as it has a user or a password",
+            Unfollowed::Body => "which is not followed, as the body would go to another server",
+            Unfollowed::Host => {
+                "which is not followed, as request.allow-host (--allow-host) has no such host"
+            }
+        }
+    }
+}
+
+/// The request that an answer redirects to.
+///
+/// # Errors
+/// Why there is none.
 pub fn next(
     request: &Request<Bytes>,
     trust: RedirectTrust,
     answer: &Answer,
-) -> Option<(Request<Bytes>, RedirectTrust)> {
+) -> Result<(Request<Bytes>, RedirectTrust), Unfollowed> {
     let keeps_method = match answer.status {
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => {
             *request.method() == Method::GET || *request.method() == Method::HEAD
         }
-        _ => return None,
+        _ => return Err(Unfollowed::NoRedirect),
     };
-    let location = answer.headers.get(LOCATION)?.to_str().ok()?;
-    moved(request, trust, location, keeps_method)
+    let location = answer.headers.get(LOCATION).ok_or(Unfollowed::NoRedirect)?;
+    moved(request, trust, &readable(location.as_bytes()), keeps_method)
+}
+
+/// An address as a text: bytes that are none in UTF-8 are percent-encoded.
+fn readable(location: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(location) {
+        Ok(text) => text.into(),
+        Err(_) => percent_encode(location, CONTROLS).into(),
+    }
 }
 
 /// The request at the address of a next page, with the parts that a redirect would
@@ -48,7 +100,7 @@ pub fn to(
     trust: RedirectTrust,
     location: &str,
 ) -> Option<(Request<Bytes>, RedirectTrust)> {
-    moved(request, trust, location, true)
+    moved(request, trust, location, true).ok()
 }
 
 /// The request that asks for an address by GET, with the headers that a redirect would keep.
@@ -59,7 +111,7 @@ pub fn get(
     trust: RedirectTrust,
     location: &str,
 ) -> Option<(Request<Bytes>, RedirectTrust)> {
-    moved(request, trust, location, false)
+    moved(request, trust, location, false).ok()
 }
 
 fn moved(
@@ -67,7 +119,7 @@ fn moved(
     trust: RedirectTrust,
     location: &str,
     keeps_method: bool,
-) -> Option<(Request<Bytes>, RedirectTrust)> {
+) -> Result<(Request<Bytes>, RedirectTrust), Unfollowed> {
     let uri = target(request.uri(), location)?;
     let trust =
         if Origin::of(&uri) == Origin::of(request.uri()) { trust } else { RedirectTrust::Foreign };
@@ -80,19 +132,27 @@ fn moved(
     match (keeps_method, trust, request.body().is_empty()) {
         (true, RedirectTrust::Own, _) => *next.body_mut() = request.body().clone(),
         // A body can contain secrets like a header; without it the request makes no sense.
-        (true, RedirectTrust::Foreign, false) => return None,
+        (true, RedirectTrust::Foreign, false) => return Err(Unfollowed::Body),
         _ => {}
     }
-    Some((next, trust))
+    Ok((next, trust))
 }
 
-fn target(from: &Uri, location: &str) -> Option<Uri> {
-    let mut to = url::Url::parse(&from.to_string()).ok()?.join(location).ok()?;
+fn target(from: &Uri, location: &str) -> Result<Uri, Unfollowed> {
+    let from_url = url::Url::parse(&from.to_string());
+    let to = from_url.and_then(|from| from.join(location));
+    let mut to = to.map_err(|_| Unfollowed::NoUrl)?;
     to.set_fragment(None);
-    let leaves_tls = from.scheme_str() == Some("https") && to.scheme() != "https";
-    let uri: Uri = to.as_str().parse().ok()?;
-    let credentials = !to.username().is_empty() || to.password().is_some();
-    (!leaves_tls && !credentials).then_some(uri).filter(|uri| Origin::of(uri).is_some())
+    let uri: Uri = to.as_str().parse().map_err(|_| Unfollowed::NoUrl)?;
+    if Origin::of(&uri).is_none() {
+        Err(Unfollowed::NoUrl)
+    } else if from.scheme_str() == Some("https") && to.scheme() != "https" {
+        Err(Unfollowed::LeavesTls)
+    } else if !to.username().is_empty() || to.password().is_some() {
+        Err(Unfollowed::Credentials)
+    } else {
+        Ok(uri)
+    }
 }
 
 fn headers(from: &HeaderMap, with_body: bool) -> HeaderMap {
@@ -108,7 +168,11 @@ fn headers(from: &HeaderMap, with_body: bool) -> HeaderMap {
 mod tests {
     use super::*;
 
-    fn hop(method: Method, status: u16, to: &str) -> Option<(Request<Bytes>, RedirectTrust)> {
+    fn hop(
+        method: Method,
+        status: u16,
+        to: &str,
+    ) -> Result<(Request<Bytes>, RedirectTrust), Unfollowed> {
         let request = Request::builder()
             .method(method)
             .uri("https://api.h/a/b?c=d")
@@ -121,6 +185,7 @@ mod tests {
             headers: HeaderMap::from_iter([(LOCATION, to.parse().unwrap())]),
             body: Bytes::new(),
             latency: std::time::Duration::ZERO,
+            unfollowed: None,
         };
         next(&request, RedirectTrust::Own, &answer)
     }
@@ -147,15 +212,34 @@ mod tests {
             assert_eq!(trust, RedirectTrust::Foreign, "{to}");
             assert!(request.headers().is_empty() && request.body().is_empty(), "{to}");
         }
-        assert!(hop(Method::POST, 308, "https://evil.h/").is_none(), "its body stays here");
+        let refused = hop(Method::POST, 308, "https://evil.h/").unwrap_err();
+        assert_eq!(refused, Unfollowed::Body, "its body stays here");
     }
 
     #[test]
     fn some_redirects_are_not_followed() {
-        for to in ["http://api.h/x", "file:///etc/passwd", "ftp://h/", "https://me:pw@api.h/"] {
-            assert!(hop(Method::GET, 302, to).is_none(), "{to}");
+        for (to, why) in [
+            ("http://api.h/x", Unfollowed::LeavesTls),
+            ("file:///etc/passwd", Unfollowed::NoUrl),
+            ("ftp://h/", Unfollowed::NoUrl),
+            ("https://[", Unfollowed::NoUrl),
+            ("https://me:pw@api.h/", Unfollowed::Credentials),
+        ] {
+            assert_eq!(hop(Method::GET, 302, to).unwrap_err(), why, "{to}");
         }
-        assert!(hop(Method::GET, 200, "/x").is_none());
-        assert!(hop(Method::GET, 304, "/x").is_none());
+        assert_eq!(hop(Method::GET, 200, "/x").unwrap_err(), Unfollowed::NoRedirect);
+        assert_eq!(hop(Method::GET, 304, "/x").unwrap_err(), Unfollowed::NoRedirect);
+    }
+
+    #[test]
+    fn an_address_is_encoded_as_a_url_is() {
+        for (location, expected) in [
+            (&b"/a b/\xc3\xa9"[..], "https://api.h/a%20b/%C3%A9"),
+            (b"/a b/\xe9", "https://api.h/a%20b/%E9"),
+            (b"?x=[1]|2", "https://api.h/a/b?x=[1]|2"),
+        ] {
+            let from = "https://api.h/a/b?c=d".parse().unwrap();
+            assert_eq!(target(&from, &readable(location)).unwrap(), expected);
+        }
     }
 }

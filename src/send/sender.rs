@@ -182,6 +182,7 @@ impl Sender {
             body: self.decode(body, &head.headers, cap)?,
             headers: head.headers,
             latency,
+            unfollowed: None,
         })
     }
 
@@ -202,7 +203,13 @@ impl Sender {
         received.unwrap_or_else(|| Err(self.too_slow_body(&deadline)))?;
         let latency = started.elapsed();
         lease.give_back(&head.headers);
-        Ok(Answer { status: head.status, body: Bytes::new(), headers: head.headers, latency })
+        Ok(Answer {
+            status: head.status,
+            body: Bytes::new(),
+            headers: head.headers,
+            latency,
+            unfollowed: None,
+        })
     }
 
     fn decode(&self, body: Bytes, headers: &HeaderMap, cap: u64) -> Result<Bytes, SendError> {

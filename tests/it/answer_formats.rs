@@ -30,9 +30,30 @@ fn answer(name: &str) -> Vec<u8> {
             "200 OK\r\nContent-Type: text/event-stream; charset=utf-8",
             b": ping\r\n\r\nevent: delta\r\ndata: {\"text\":\r\ndata: \"a\"}\r\n\r\nevent: delta\r\ndata: {\"text\": \"b\"}\r\n\r\n",
         ),
+        "one_after_the_other" => of(
+            "200 OK\r\nContent-Type: text/event-stream",
+            b"data: {\"id\": 1}\ndata: {\"id\": 2}\ndata: [DONE]\n",
+        ),
+        "cut_event" => of(
+            "200 OK\r\nContent-Type: text/event-stream",
+            b"data: {\"id\": 1}\n\ndata: {\"id\":",
+        ),
+        "error_event" => of(
+            "200 OK\r\nContent-Type: text/event-stream",
+            b"event: delta\ndata: {\"id\": 1}\n\nevent: error\ndata: {\"type\": \"overloaded\"}\n\n",
+        ),
+        "crashed" => of(
+            "200 OK\r\nContent-Type: application/x-ndjson",
+            b"{\"response\": \"The\"}\n{\"error\": \"the model has crashed\"}\n",
+        ),
         "no_events" => of("200 OK\r\nContent-Type: text/event-stream", b"gateway is down\n"),
         "error_for_events" => of("200 OK\r\nContent-Type: text/event-stream", b"{\"error\": \"x\"}"),
         "csv_error" => of("200 OK\r\nContent-Type: text/csv", b"Error: quota exceeded\n"),
+        "no_names" => of("200 OK\r\nContent-Type: text/csv; header=absent", b"1,2\r\n3,4\r\n"),
+        "excel" => of("200 OK\r\nContent-Type: application/vnd.ms-excel", b"id\tn\r\n7\t8\r\n\x1a"),
+        "short" => of("200 OK\r\nContent-Type: text/csv", b"a,b\r\n1,2\r\n3\r\n"),
+        "login_for_table" => of("200 OK\r\nContent-Type: text/csv", b"<html>\n<body>Log in\n"),
+        "xml_as_json" => of("200 OK\r\nContent-Type: application/json", b"<?xml version=\"1.0\"?><r/>"),
         "no_rows" => of("200 OK\r\nContent-Type: text/csv", b"id,name\n"),
         "one_event" => of("200 OK\r\nContent-Type: text/event-stream", b"data: {\"error\": \"busy\"}\n\n"),
         "csv_pages?page=1" => of("200 OK\r\nContent-Type: text/csv", b"id\n1\n2\n"),
@@ -49,6 +70,24 @@ fn answer(name: &str) -> Vec<u8> {
         "utf16" => {
             let text = "\u{feff}{\"id\": \"é\"}".encode_utf16().flat_map(u16::to_le_bytes);
             of("200 OK\r\nContent-Type: application/json", &text.collect::<Vec<_>>())
+        }
+        "unmarked" => {
+            let text = "{\"id\": \"é\"}".encode_utf16().flat_map(u16::to_le_bytes);
+            of("200 OK\r\nContent-Type: application/json", &text.collect::<Vec<_>>())
+        }
+        "unmarked_table" => {
+            let text = "id,n\né,1\n".encode_utf16().flat_map(u16::to_be_bytes);
+            of("200 OK\r\nContent-Type: text/csv", &text.collect::<Vec<_>>())
+        }
+        "two_charsets" => of(
+            "200 OK\r\nContent-Type: text/xml; charset=utf-8",
+            b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><r>Z\xfcrich</r>",
+        ),
+        "old_table" => of("200 OK\r\nContent-Type: text/csv", b"m\xecsto\nPlze\xf2\n"),
+        "old_page" => of("200 OK\r\nContent-Type: text/html", b"<html><h1>Caf\xe9 5 \x80</h1></html>"),
+        "old_header" => {
+            let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nX-City: Z\xfcrich\r\n\r\n";
+            [&head[..], b"{\"id\": 5}"].concat()
         }
         "unnamed" => of("200 OK\r\nContent-Type: application/json", b"{\"id\": \"Caf\xe9\"}"),
         "range" => of(
@@ -69,6 +108,13 @@ fn answer(name: &str) -> Vec<u8> {
             gzip.write_all(b"{\"id\": 3}").unwrap();
             of("200 OK\r\nContent-Type: application/json", &gzip.finish().unwrap())
         }
+        "padded" => {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+            gzip.write_all(b"{\"id\": 3}").unwrap();
+            let body = [gzip.finish().unwrap(), vec![0; 512]].concat();
+            of("200 OK\r\nContent-Encoding: gzip", &body)
+        }
+        "unzipped" => of("200 OK\r\nContent-Encoding: gzip", b"{\"id\": 3}"),
         "aws" => of("200 OK\r\nContent-Encoding: aws-chunked", b"{\"id\": 4}"),
         "odd" => of("200 OK\r\nno header\r\nX-Spaced : 5", b"{\"id\": 5}"),
         "many" => {
@@ -131,6 +177,13 @@ fn several_documents_are_a_list() {
         ("error_for_events", ".error", json!("x")),
         ("csv", "map(.price)", json!(["2,5", "3,5"])),
         ("csv", ".[1].id", json!("2")),
+        ("one_after_the_other", "map(.id)", json!([1, 2])),
+        (
+            "no_names",
+            ".",
+            json!([{"column_1": "1", "column_2": "2"}, {"column_1": "3", "column_2": "4"}]),
+        ),
+        ("excel", ".", json!([{"id": "7", "n": "8"}])),
         ("xml", ".r.item", json!({"@id": "1", "price": "2.5"})),
         ("xml", ".r.item[0].price | tonumber", json!(2.5)),
         ("cp1251", ".[0][\"имя\"]", json!("Мир")),
@@ -161,6 +214,22 @@ fn a_rule_reads_the_events_of_a_stream() {
 }
 
 #[test]
+fn a_stream_that_ends_in_an_error_fails_its_row_unless_a_rule_says_otherwise() {
+    let (kind, detail) = failure("error_event", "[.[].id?]");
+    assert_eq!(kind, "rule stream error");
+    assert!(detail.ends_with("ended its stream by {\"type\": \"overloaded\"}"), "{detail}");
+    let (kind, detail) = failure("crashed", "[.[].response] | join(\"\")");
+    assert!(kind == "rule stream error" && detail.contains("has crashed"), "{kind} {detail}");
+    let items = asks("error_event").flags("--each .[] -e id?=.id").exits(1).records();
+    assert_eq!((items.len(), &items[0]["_error"]), (1, &json!("rule stream error")));
+    let rule = "200 any(.[]; .type? == \"overloaded\") = fail busy";
+    let busy = asks("error_event").arg("--answer", rule).flags("-e v=length").exits(1);
+    assert_eq!(busy.records()[0]["_error"], "rule busy");
+    let taken = asks("error_event").flags("--answer 200=ok -e v=length").exits(0);
+    assert_eq!(taken.records()[0]["v"], 2);
+}
+
+#[test]
 fn an_answer_that_is_not_what_it_says_fails_by_name() {
     for (name, kind, why) in [
         ("ollama", "missing v", "the answer is a list of 5 documents"),
@@ -169,10 +238,20 @@ fn an_answer_that_is_not_what_it_says_fails_by_name() {
         ("tab", "not json", "raw control character U+0009 (tab) at line 1"),
         ("no_events", "not sse", "no line of the answer is one of an event"),
         ("csv_error", "not csv", "one line without columns, \"Error: quota exceeded\""),
-        ("one_event", "missing v", "the answer is a list of 1 event"),
+        ("one_event", "rule stream error", "ended its stream by {\"error\": \"busy\"}"),
         ("ragged", "not csv", "line 3 of the answer has 3 cells, and the first line 2 names"),
+        (
+            "cut_event",
+            "not sse",
+            "ends in the middle of an event, whose data begins \"{\\\"id\\\":\"",
+        ),
+        ("short", "not csv", "line 3 of the answer has 1 cell, and the first line 2 names"),
+        ("login_for_table", "not csv", "a page in HTML"),
+        ("xml_as_json", "not json", "answer = \"xml\" (--answer-format xml)"),
+        ("unzipped", "bad encoding", "says that its body is gzip, but it begins"),
         ("dl_1", "not text", "\"application/octet-stream\"; answer = \"bytes\""),
         ("unnamed", "not text", "byte 11 is 0xe9"),
+        ("old_table", "not text", "--answer-encoding cp1252, or another name"),
         ("page", "not json", "<html>Log in</html>"),
         ("empty", "missing v", "the answer is empty"),
         ("nothing", "missing v", "the answer is empty"),
@@ -191,6 +270,12 @@ fn what_can_be_read_is_read() {
     for (name, program, expected) in [
         ("latin1", ".name", json!("Café Zoë")),
         ("utf16", ".id", json!("é")),
+        ("unmarked", ".id", json!("é")),
+        ("unmarked_table", ".[0].id", json!("é")),
+        ("two_charsets", ".r", json!("Zürich")),
+        ("old_page", "css:h1", json!("Café 5 €")),
+        ("old_header", "$headers[\"x-city\"]", json!("Zürich")),
+        ("padded", ".id", json!(3)),
         ("bom", ".price", json!(1.5)),
         ("ceutf8", ".price", json!(1.5)),
         ("aws", ".id", json!(4)),
@@ -242,6 +327,21 @@ fn a_job_says_what_an_answer_is() {
         let ended = ended.arg("--extract", &format!("v={program}")).exits(0);
         assert_eq!(ended.records()[0]["v"], expected, "{name} {format}");
     }
+    for (name, encoding, program, expected) in [
+        ("unnamed", "cp1252", ".id", "Café"),
+        ("old_table", "windows-1250", ".[0][\"město\"]", "Plzeň"),
+        ("utf16", "cp1252", ".id", "é"),
+    ] {
+        let ended = asks(name).arg("--answer-encoding", encoding);
+        let ended = ended.arg("--extract", &format!("v={program}")).exits(0);
+        assert_eq!(ended.records()[0]["v"], expected, "{name}");
+    }
+    let wrong = asks("old_table").flags("--answer-encoding utf-8 --extract v=.").exits(1);
+    assert_eq!(wrong.records()[0]["_error"], "not text");
+    asks("old_table")
+        .flags("--answer-encoding cp437")
+        .exits(2)
+        .says("there is no encoding \"cp437\"");
     let several = asks("ndjson").flags("--answer-format json --extract v=.id").exits(1);
     assert_eq!(several.records()[0]["_error"], "several documents");
     let kept = asks("dl_1").flags("--answer-format bytes").exits(0).records();

@@ -211,7 +211,7 @@ fn the_plan_shows_a_batch_and_counts_batches() {
     assert!(shown.contains("/batch?ids=A0%2CA1\n"), "{shown}");
     assert!(shown.contains("row 0 and those after it, up to 2 in one request:"), "{shown}");
     // Four requests, a second apart.
-    assert!(shown.contains("at least 3s"), "{shown}");
+    assert!(shown.contains("at least 3 s"), "{shown}");
     let failing = plan("ids=x{{ id }}");
     assert!(
         failing.contains("this row will fail") && failing.contains("{{ x | join(',') }}"),
@@ -279,5 +279,7 @@ fn embeddings_are_matched_by_their_index_and_lists_by_position() {
     assert_eq!(by_index, [json!([1, 0]), json!([2, 1]), json!([1, 2]), json!([3, 0])]);
     let by_position = ask("--each .vectors[] --match :position -e e=.[0]");
     assert_eq!(by_position, [1, 2, 1, 3]);
-    assert_eq!(server.came().len(), 4);
+    let by_fraction = ask("--each .data[] --match :index=.index+0.0 -e e=.embedding");
+    assert_eq!(by_fraction, by_index);
+    assert_eq!(server.came().len(), 6);
 }

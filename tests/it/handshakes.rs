@@ -57,6 +57,20 @@ fn a_server_that_speaks_tls_alone_is_told_where_the_url_has_none() {
 }
 
 #[test]
+fn a_redirect_to_a_server_that_speaks_tls_alone_is_told_as_well() {
+    let tls = ServerCertificate::self_signed(["127.0.0.1"]).unwrap();
+    let (place, mock, plain) = (Place::new(), https(&tls), plain_mock());
+    let addr = mock.addr();
+    let url = format!("{}/redirect/302?to=http://{addr}/echo", plain.url());
+    let ended = run().arg("--url", &url).flags("--follow 1 --retries 0 --allow-private");
+    let ended = ended.arg("--input", &place.file("rows.csv", "id\n1\n")).exits(1);
+    let record = &ended.records()[0];
+    assert_eq!(record["_error"], "tls");
+    let said = format!("{addr} speaks TLS: is it https://{addr}?");
+    assert!(record["_detail"].as_str().unwrap().contains(&said), "{record}");
+}
+
+#[test]
 fn a_server_that_speaks_no_tls_is_told_by_its_first_bytes() {
     let place = Place::new();
     let addr = saying(b"HTTP/1.1 400 Bad Request\r\n\r\n");

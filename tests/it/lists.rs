@@ -291,6 +291,139 @@ fn answers_that_were_seen_to_go_on_forever_end() {
     }
 }
 
+/// Some servers lead from page to page without an item, for ever.
+#[test]
+fn pages_that_stay_empty_end_the_list_with_a_warning() {
+    for (flag, value) in [("--cursor", "after=.next"), ("--next", "\"/?p=\\(.next)\"")] {
+        let count = AtomicUsize::new(0);
+        let server = Recorder::answering(move |_| {
+            let page = count.fetch_add(1, Ordering::SeqCst);
+            let ids = if page < 2 || page == 40 { page..page + 1 } else { 0..0 };
+            json(&json!({ "items": items(ids), "next": page + 1 }).to_string())
+        });
+        let ended = list(&server, "--each .items[] --extract id=.id").arg(flag, value).exits(0);
+        assert_ids(&ended, [0, 1, 40]);
+        let last = ended.records().pop().unwrap();
+        assert!(said(&last).contains("1000 pages in a row were empty"), "{last}");
+        assert_eq!(server.came().len(), 1_041);
+    }
+}
+
+#[test]
+fn links_are_followed_as_servers_write_them_and_end_where_they_say_so() {
+    for link in [
+        "/?page={}; rel=\"next\"",
+        "</?page={}>; rel=\"next last\"; title=\"a, b\"",
+        "</?page=1>; rel=\"previous\"; results=\"false\", </?page={}>; rel=\"next\"; results=\"{more}\"",
+    ] {
+        let server = Recorder::answering(move |came| {
+            let page = number(came, "page").max(1);
+            let link = link.replace("{}", &(page + 1).to_string());
+            let link = link.replace("{more}", if page < 3 { "true" } else { "false" });
+            let is_last = page == 3 && !link.contains("results");
+            let headers = if is_last { vec![] } else { vec![("link", link.as_str())] };
+            let body = json!({ "items": items([page]) }).to_string();
+            answer("200 OK", &headers, &body)
+        });
+        assert_ids(&ids(&server, "--next link").with_code(0), 1..4);
+        assert_eq!(server.came().len(), 3, "{link}");
+    }
+}
+
+#[test]
+fn a_program_that_gives_no_value_on_the_last_page_ends_the_list() {
+    for flags in [
+        ["--next", ".links[] | select(.rel == \"next\").href"],
+        ["--cursor", "page=.at | select(. < 3) | . + 1"],
+        ["--cursor", "page=.at | if . < 3 then . + 1 else null end | tojson"],
+    ] {
+        let server = Recorder::answering(|came| {
+            let page = number(came, "page").max(1);
+            let links = if page < 3 {
+                json!([{"rel": "self"}, {"rel": "next", "href": format!("?page={}", page + 1)}])
+            } else {
+                json!([{"rel": "self"}])
+            };
+            json(&json!({ "items": items([page]), "at": page, "links": links }).to_string())
+        });
+        let ended = list(&server, "--each .items[] --extract id=.id").arg(flags[0], flags[1]);
+        assert_ids(&ended.exits(0), 1..4);
+        assert_eq!(server.came().len(), 3, "{flags:?}");
+    }
+}
+
+/// Such as `search_after`, which is the `sort` of the hit before, and a list.
+#[test]
+fn a_cursor_in_a_body_may_be_a_list() {
+    let hits = || {
+        Recorder::answering(|came| {
+            let asked: Value = serde_json::from_slice(&came.body).unwrap_or_default();
+            let after = asked["search_after"][0].as_u64().map_or(0, |after| after + 1);
+            let hits: Vec<Value> = (after..(after + 2).min(5))
+                .map(|id| json!({ "id": id, "sort": [id, "x"] }))
+                .collect();
+            json(&json!({ "hits": hits }).to_string())
+        })
+    };
+    let ask = |server: &Recorder, body: [&str; 2]| {
+        list(server, "--each .hits[] --extract id=.id --cursor search_after=.hits[-1].sort")
+            .arg(body[0], body[1])
+            .ends()
+    };
+    let server = hits();
+    let ended = ask(&server, ["--json", r#"{"search_after": "{{ search_after }}"}"#]);
+    assert_ids(&ended.with_code(0), 0..5);
+    assert_eq!(server.came()[1].text(), r#"{"search_after":[1,"x"]}"#);
+    let ended = ask(&hits(), ["--json", "{}"]).with_code(1);
+    let failed = ended.records().pop().unwrap();
+    assert_eq!(failed["_error"], "missing next page");
+    assert!(failed["_detail"].as_str().unwrap().contains("in a body it may be any value"));
+}
+
+/// As servers in Go write a list without items.
+#[test]
+fn a_list_that_is_null_on_a_later_page_has_no_items_there() {
+    for (flags, last, code) in [
+        ("--page page", "{\"items\": null}", 0),
+        ("--cursor page=.next", "{\"items\": null, \"next\": null}", 0),
+        ("--page page", "{\"error\": \"busy\"}", 1),
+    ] {
+        let server = Recorder::answering(move |came| match number(came, "page") {
+            page @ 0..3 => {
+                let next = page.max(1) + 1;
+                let body =
+                    json!({ "items": items([page.max(1)]), "next": next, "at": page.max(1) });
+                json(&body.to_string())
+            }
+            _ => json(last),
+        });
+        let ended = ids(&server, flags).with_code(code);
+        let good = ended.records().iter().filter(|record| record["_ok"] == true).count();
+        assert_eq!(good, 2, "{flags} {last}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn a_list_that_is_null_or_an_answer_that_is_empty_says_what_helps() {
+    for (body, said) in
+        [("{\"items\": null}", ".items[]? takes null for no items"), ("", "the answer is empty")]
+    {
+        let server = Recorder::answering(move |_| json(body));
+        let failed = ids(&server, "").with_code(1).records().pop().unwrap();
+        let detail = failed["_detail"].as_str().unwrap();
+        assert!(failed["_error"] == "missing items" && detail.ends_with(said), "{detail}");
+    }
+}
+
+#[test]
+fn the_number_of_pages_may_be_a_text() {
+    let server = Recorder::answering(|came| {
+        let body = json!({ "items": items([number(came, "page")]), "pages": " 3" });
+        json(&body.to_string())
+    });
+    assert_ids(&ids(&server, "--page page --page-count .pages").with_code(0), 1..4);
+}
+
 /// Such as `/scroll?id=...`, which is the next page each time.
 #[test]
 fn a_url_that_stays_the_same_goes_on_while_its_items_change() {

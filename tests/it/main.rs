@@ -80,6 +80,7 @@ mod quotas;
 mod recipes;
 mod redirects;
 mod refusals;
+mod reported;
 mod requests;
 mod resume;
 mod rows;

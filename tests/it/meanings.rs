@@ -173,7 +173,7 @@ fn a_refusal_by_a_rule_waits_and_uses_no_retry_up() {
     let mock = plain_mock();
     let flags = "--retries 0 --extract tries=.tries";
     let ended = ask(&mock, "/flaky/1/a?status=403", "403 = refusal 10ms", flags).with_code(0);
-    ended.says("1 refused (429)");
+    ended.says("1 refused (not by 429)");
     assert_eq!(record(&ended)["tries"], 2);
 }
 

@@ -389,3 +389,27 @@ fn a_run_that_connects_ends_within_its_grace() {
     running.signal("-INT");
     running.ends().with_code(130);
 }
+
+/// The units of requests that may still arrive come back after the linger: it is the outage that
+/// ends the run, and not the limit.
+#[test]
+fn a_run_that_ends_as_lost_requests_hold_its_limit_names_the_outage() {
+    let (place, count) = (Place::new(), std::sync::atomic::AtomicUsize::new(0));
+    let server = Recorder::answering(move |_| {
+        match count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0..5 => json("{}"),
+            _ => answer("502 Bad Gateway", &[], "{}"),
+        }
+    });
+    let rows = place.file("rows.csv", &crate::harness::symbols(40));
+    let ended = run()
+        .arg("--url", &format!("{}/{{{{ symbol }}}}", server.url()))
+        .arg("--input", &rows)
+        .flags("--rate 5/300ms --max-wait 2s --linger 20s")
+        .exits(3);
+    let origin = server.addr();
+    ended.says(&format!(
+        "{origin}: status 502, and the next request would have to wait for 5/300ms"
+    ));
+    ended.says("hold units of the limit for limit.linger (--linger)");
+}

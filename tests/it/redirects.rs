@@ -1,9 +1,11 @@
 //! Redirects: not followed unless told, and nothing of the job's goes elsewhere.
 
+use std::io::Write;
+
 use serde_json::Value;
 use throng_mock::Mock;
 
-use crate::harness::{Ended, Place, plain_mock, run};
+use crate::harness::{Ended, Place, plain_mock, raw_server, run};
 
 const KEY: &str = "only-for-the-first-host";
 
@@ -40,6 +42,35 @@ fn they_are_not_followed_by_themselves() {
     let detail = record["_detail"].as_str().unwrap();
     assert!(detail.contains("/echo/there") && detail.contains("--follow"), "{detail}");
     assert_eq!(mock.judgement().requests, 1);
+}
+
+/// Each text says what became of the redirect where the job follows some.
+#[test]
+fn a_redirect_that_is_not_followed_says_why() {
+    let mock = plain_mock();
+    let circle = format!("{}/redirect/302?to=/redirect/302%3Fto=/echo", mock.url());
+    for (to, said) in [
+        (
+            circle.replace("%3F", "%253F").as_str(),
+            "after as many redirects as send.follow (--follow)",
+        ),
+        ("ftp://files.example/x", "which is no http:// or https:// URL"),
+        ("http://me:pw@127.0.0.1/x", "as it has a user or a password"),
+    ] {
+        let ended = redirected(&mock, 302, to, "--follow 1").with_code(1);
+        let detail = record(&ended)["_detail"].as_str().unwrap().to_owned();
+        assert!(detail.starts_with("redirects to ") && detail.contains(said), "{detail}");
+        assert!(!detail.contains("follows it"), "{detail}");
+    }
+    let addr = raw_server(|path, mut stream| {
+        let answer: &[u8] = match path {
+            "the%20re/%C3%A9" => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            _ => b"HTTP/1.1 302 Found\r\nLocation: /the re/\xc3\xa9\r\nContent-Length: 0\r\n\r\n",
+        };
+        stream.write_all(answer).ok()
+    });
+    let ended = run().flags(&format!("--url http://{addr}/x --follow 1")).exits(0);
+    assert_eq!(ended.records()[0]["_body"], "{}", "a blank in an address is encoded");
 }
 
 #[test]

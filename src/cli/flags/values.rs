@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::pairs::{Pair, assignment, map};
-use crate::extract::AnswerKind;
+use crate::extract::{AnswerEncoding, AnswerKind};
 
 /// The values to extract.
 #[derive(Args)]
@@ -16,6 +16,9 @@ pub struct ValueFlags {
     /// What bodies are, where their type and first bytes don't say it: json, ndjson, sse, csv, xml, html, text, or bytes (as base64)
     #[arg(long, value_name = "KIND", value_parser = answer_kind)]
     answer_format: Option<AnswerKind>,
+    /// The encoding of bodies, such as cp1252, where neither their type nor they say it
+    #[arg(long, value_name = "NAME", value_parser = AnswerEncoding::by_name)]
+    answer_encoding: Option<AnswerEncoding>,
     #[command(flatten)]
     summary: SummaryFlags,
 }
@@ -37,6 +40,11 @@ impl ValueFlags {
     /// The kind of the answers' bodies.
     pub fn answer_format(&self) -> Option<AnswerKind> {
         self.answer_format
+    }
+
+    /// The encoding of the answers' bodies.
+    pub fn answer_encoding(&self) -> Option<AnswerEncoding> {
+        self.answer_encoding
     }
 
     pub fn summary_tree(&self) -> Value {

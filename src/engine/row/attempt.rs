@@ -112,6 +112,8 @@ pub(super) struct AttemptTrace {
     pub decision: Option<Decision>,
     /// Whether the last answer was a refusal, which costs no try.
     pub refused: bool,
+    /// Why the run ends at the last answer, once its body tells what the server says.
+    pub stop_reason: Option<Box<str>>,
     /// Pause after a refusal by a server that has no part in the job's limits.
     pub refused_elsewhere: Option<Duration>,
     /// Number of such refusals in a row.

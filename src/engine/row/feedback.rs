@@ -45,7 +45,7 @@ impl RequestExecutor {
                 }
                 self.counters().answered(Some(head.status()));
                 let ruling = self.stage().answers.of_head(head.status(), head.headers(), now);
-                trace.refused = self.apply_ruling(permit, head.status(), head.headers(), ruling);
+                self.apply_ruling(permit, head.status(), head.headers(), ruling, trace);
             }
             Err(error) if error.delivery == Delivery::NotSent => {
                 permit.cancel();
@@ -80,13 +80,17 @@ impl RequestExecutor {
             if permit.is_open() {
                 permit.answered();
             }
+            self.end_if_refused("", trace);
             return applied;
         };
         let decision = self.decide(answer, url, terms);
         if permit.is_open() {
             let decision = decision.as_ref().inspect_err(|_| permit.answered());
             let ruling = decision.map_err(Clone::clone)?.ruling();
-            trace.refused = self.apply_ruling(permit, answer.status, &answer.headers, ruling);
+            self.apply_ruling(permit, answer.status, &answer.headers, ruling, trace);
+        }
+        if trace.stop_reason.is_some() {
+            self.end_if_refused(&answer.failure().detail, trace);
         }
         trace.decision = Some(decision?);
         applied
@@ -156,7 +160,7 @@ impl RequestExecutor {
         let Ruling::Refused(_, _, pause) = decision.ruling() else {
             return;
         };
-        self.counters().refused();
+        self.counters().refused(head.status());
         self.emit_refused(head.status(), pause);
         trace.refusals_elsewhere += 1;
         if let Some(why) = self.stage().answers.stop_reason(pause, trace.refusals_elsewhere) {
@@ -190,16 +194,26 @@ impl RequestExecutor {
         }
     }
 
-    /// Informs the limiter of a ruling. Gives whether it was a refusal.
+    /// Ends the run if the last answer says so, with the server's words.
+    fn end_if_refused(&self, said: &str, trace: &mut AttemptTrace) {
+        if let Some(why) = trace.stop_reason.take() {
+            let said = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
+            self.end_run(format!("{why}{said}"));
+        }
+    }
+
+    /// Informs the limiter of a ruling, and notes whether it was a refusal.
     fn apply_ruling(
         &self,
         permit: &mut Permit,
         status: StatusCode,
         headers: &HeaderMap,
         ruling: Ruling,
-    ) -> bool {
+        trace: &mut AttemptTrace,
+    ) {
+        trace.refused = false;
         let (meaning, scope, pause) = match ruling {
-            Ruling::NeedsBody => return false,
+            Ruling::NeedsBody => return,
             Ruling::Refused(meaning, scope, pause) => (meaning, scope, pause),
             Ruling::Accepted => {
                 match status {
@@ -210,10 +224,11 @@ impl RequestExecutor {
                     status if status.as_u16() >= 400 => permit.failed(),
                     _ => permit.answered(),
                 }
-                return false;
+                return;
             }
         };
-        self.counters().refused();
+        trace.refused = true;
+        self.counters().refused(status);
         self.emit_refused(status, pause);
         let heard = self.stage().headers.heard(headers);
         if let Some(InvalidHeader { header, why }) =
@@ -237,10 +252,8 @@ impl RequestExecutor {
                 status.as_u16()
             )),
         };
-        if let Some(why) = why {
-            self.end_run(why + &resume_after(pause, self.context.calendar_now()));
-        }
-        true
+        trace.stop_reason =
+            why.map(|why| (why + &resume_after(pause, self.context.calendar_now())).into());
     }
 }
 

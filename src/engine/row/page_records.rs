@@ -170,7 +170,10 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         let context = self.executor.context(page, Some(&self.row)).unwrap_or_default();
         let contents = match self.executor.stage().each.as_ref().zip(read.body.as_ref()) {
             Some((each, body)) => {
-                let items = self.executor.check_time().and_then(|()| each.items(body, &context));
+                let items = self.executor.check_time().and_then(|()| match page.number {
+                    0 => each.items(body, &context),
+                    _ => each.items_of_later_page(body, &context),
+                });
                 items.map(PageContents::Items)
             }
             None => {

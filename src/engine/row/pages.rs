@@ -409,6 +409,12 @@ impl RowExecutor {
         let text = match value {
             Value::Null => return Ok(request),
             Value::String(text) => text.clone(),
+            Value::Array(_) | Value::Object(_) => {
+                let why = format!(
+                    "pages.cursor gave {value}, which is no text or number: in a body it may be any value, such as --json '{{\"{name}\": \"{{{{ {name} }}}}\"}}'"
+                );
+                return Err(Failure::new(FailureKind::MissingNextPage, why));
+            }
             other => other.to_string(),
         };
         let uri = with_param(request.uri(), name, &text);
