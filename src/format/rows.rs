@@ -13,6 +13,13 @@ pub(crate) type OpenedText = Box<dyn BufRead + Send>;
 /// The name of the only field of a row that is one text, such as a plain line.
 pub(crate) const TEXT_FIELD: &str = "line";
 
+/// The number that is written as one of 32 bits is, in the fewest digits: 0.1, and not
+/// 0.10000000149011612.
+#[allow(dead_code, reason = "a build without Parquet and Arrow has no such numbers")]
+pub(crate) fn shortest(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or_else(|_| f64::from(number))
+}
+
 /// The text after its byte order mark, if it has one.
 pub(crate) fn unmarked(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)

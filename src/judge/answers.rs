@@ -253,10 +253,9 @@ impl AnswerTable {
         if decision != FAIL || !answer.status.is_success() {
             return None;
         }
-        let data = error_event_of(&answer.headers, &answer.body)?;
-        let detail =
-            format!("the server sent an event that is called error: {}", excerpt(&data, MAX_DATA));
-        Some(Failure::new(FailureKind::Rule("error event".to_owned()), detail))
+        let error = error_at_end(&answer.headers, &answer.body)?;
+        let detail = format!("the server ended its stream by {}", excerpt(&error, MAX_DATA));
+        Some(Failure::new(FailureKind::Rule("stream error".to_owned()), detail))
     }
 
     /// Whether a whole answer that arrived at `now` is a refusal.

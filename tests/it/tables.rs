@@ -191,6 +191,23 @@ fn types_of_parquet_come_out_as_they_are() {
 }
 
 /// The file was written by pyarrow.
+/// A day that never comes, and numbers of 32 bits.
+#[test]
+fn the_last_day_and_short_numbers_come_out_as_they_are_written() {
+    for name in ["ends.parquet", "ends.arrow"] {
+        let place = Place::new();
+        let (file, out) =
+            (format!("{}/tests/cases/{name}", env!("CARGO_MANIFEST_DIR")), place.path("out.jsonl"));
+        throng("convert").flags(&format!("{file} {out}")).exits(0);
+        let row: Value = serde_json::from_str(&place.read("out.jsonl")).unwrap();
+        let expected = json!({
+            "day": "9999-12-31", "at": "9999-12-31T23:59:59.999999Z",
+            "local": "9999-12-31T23:59:59", "first": "0001-01-01", "price": 0.1, "large": 1e30
+        });
+        assert_eq!(row, expected, "{name}");
+    }
+}
+
 #[test]
 fn types_of_arrow_come_out_as_they_are() {
     let place = Place::new();

@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
+use crate::format::rows::shortest;
 use crate::format::times::{DAY, date, time, timestamp};
 
 /// The value of a row.
@@ -33,7 +34,7 @@ pub(super) fn value(column: &dyn Array, row: usize) -> Result<Value, String> {
         DataType::UInt32 => number::<UInt32Type>(column, row).into(),
         DataType::UInt64 => number::<UInt64Type>(column, row).into(),
         DataType::Float16 => float(number::<Float16Type>(column, row).to_f64()),
-        DataType::Float32 => float(number::<Float32Type>(column, row).into()),
+        DataType::Float32 => float(shortest(number::<Float32Type>(column, row))),
         DataType::Float64 => float(number::<Float64Type>(column, row)),
         DataType::Utf8 => column.as_string::<i32>().value(row).into(),
         DataType::LargeUtf8 => column.as_string::<i64>().value(row).into(),

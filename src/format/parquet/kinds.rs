@@ -11,6 +11,7 @@ use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
+use crate::format::rows::shortest;
 use crate::format::times::{DAY, date, time, timestamp};
 use crate::row::Fields;
 
@@ -207,6 +208,7 @@ fn plain(field: &Field) -> Result<Value, String> {
         |number: f64| Ok(Value::from(if number > 0.0 { "Infinity" } else { "-Infinity" }));
     match field {
         Field::Float(number) if number.is_infinite() => infinite(f64::from(*number)),
+        Field::Float(number) => Ok(shortest(*number).into()),
         Field::Double(number) if number.is_infinite() => infinite(*number),
         Field::Float16(number) if number.is_infinite() => infinite(f64::from(*number)),
         Field::Bytes(bytes) => Ok(BASE64_STANDARD.encode(bytes.data()).into()),

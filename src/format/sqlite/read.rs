@@ -173,7 +173,7 @@ mod tests {
         let database = Connection::open(&path).unwrap();
         let sql = format!("create table t (a, b); insert into t values {values}");
         database.execute_batch(&sql).unwrap();
-        open(&path, None).unwrap().collect()
+        open(&path, None, 0).unwrap().collect()
     }
 
     #[test]
