@@ -142,11 +142,13 @@ class Feeder:
         if self._is_async:
             raise TypeError("the rows are asynchronous: use `async for`")
         if self._thread is None:
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=_feed, args=(weakref.ref(self), self.native, self._rows, self._is_whole),
                 name="throng-rows", daemon=True,
             )  # fmt: skip
-            self._thread.start()
+            thread.start()
+            # The end of the interpreter may come in between, and joins what has started.
+            self._thread = thread
 
     def start_in_loop(self) -> None:
         """Begins to take rows in this event loop."""
