@@ -162,7 +162,7 @@ fn no_command_of_a_page_is_wrong() {
                 let command = command.replace("throng init job.toml", "throng init new.toml");
                 let command = command.replace("-o quotes.jsonl", "-o new.jsonl");
                 let (_, said) =
-                    shell(&place, &format!("timeout 20 {command}\necho \"ends with $?\" >&2"));
+                    shell(&place, &format!("timeout 5 {command}\necho \"ends with $?\" >&2"));
                 let code = said.trim_end().rsplit(' ').next().unwrap();
                 // 2: the command or its job is wrong.
                 assert_ne!(code, "2", "docs/{name}: {command}: {said}");

@@ -43,7 +43,7 @@ pub fn with_address(text: &str, address: &str) -> String {
         let rest = part.strip_prefix("s://").or_else(|| part.strip_prefix("://"));
         match rest {
             Some(rest) => {
-                let path = rest.find('/').unwrap();
+                let path = rest.find(|it: char| "/ '\"\n".contains(it)).unwrap();
                 replaced.push_str(address);
                 replaced.push_str(&rest[path..]);
             }
