@@ -11,6 +11,7 @@ use throng_mock::{Fault, Faults, Latency, Mock, Settings};
 
 use super::exit::Exit;
 use super::flags::DisplayFlags;
+use super::observe::WatchFlags;
 use super::page::ReportFlags;
 use super::{mock, run, say};
 
@@ -45,7 +46,8 @@ pub fn main(arguments: &DemoArgs) -> Result<Exit, Error> {
         "A mock quote API at {} allows {rate} and refuses more; throng requests {ROWS} quotes from it.\n",
         mock.url()
     ));
-    let (exit, report) = run::carry_out(plan, &arguments.show, &arguments.page)?;
+    let (exit, report) =
+        run::carry_out(plan, &arguments.show, &arguments.page, &WatchFlags::default())?;
     let ours = report.limits.iter().map(|limit| limit.most_in_window).max();
     say::note(&format!(
         "\n{}\n        our own count: {} requests, {} refused; at most {} in any window",

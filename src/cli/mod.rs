@@ -25,6 +25,8 @@ mod live;
 mod man;
 #[cfg(feature = "simulate")]
 mod mock;
+mod observe;
+mod own_file;
 mod page;
 mod plan;
 mod probe;

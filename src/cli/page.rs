@@ -7,8 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::run::check_file;
-use super::say;
+use super::{own_file, say};
 use crate::engine::{ObservedRecord, Run};
 use crate::html_report::{PageContext, RecordFold, run_page};
 use crate::report::{Report, escape};
@@ -30,7 +29,7 @@ pub struct ReportFlags {
 impl ReportFlags {
     /// Checks before the run that the page can be written and replaces no other file.
     pub fn check(&self, input: Option<&str>, records: Option<&str>) -> Result<(), Error> {
-        check_file("the page", "--report", self.report.as_deref(), input, records)
+        own_file::check("the page", "--report", self.report.as_deref(), input, records)
     }
 }
 

@@ -16,7 +16,7 @@ use clap::builder::PossibleValuesParser;
 
 use super::exit::Exit;
 use super::flags::{DisplayFlags, SummaryFlags};
-use super::{page, run, say};
+use super::{own_file, page, run, say};
 
 #[derive(Args)]
 #[group(skip)]
@@ -44,7 +44,7 @@ pub struct ReportArgs {
 
 pub fn main(arguments: &ReportArgs) -> Result<Exit, Error> {
     run::check_summary(&arguments.show, None, Some(&arguments.results))?;
-    run::check_file(
+    own_file::check(
         "the page",
         "--html",
         arguments.html.as_deref(),

@@ -1,9 +1,6 @@
 //! `throng run`: runs a job.
 
-use std::path::Path;
-
 use crate::engine::Run;
-use crate::plan::check_apart;
 use crate::report::Report;
 use crate::shutdown::ShutdownReason;
 use crate::{Error, Plan};
@@ -11,10 +8,11 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::flags::DisplayFlags;
+use super::observe::{Observers, WatchFlags};
 use super::page::{ReportFlags, RunPage};
 use super::progress::ProgressDisplay;
 use super::watch::Socket;
-use super::{color, job, say, signals};
+use super::{color, job, own_file, say, signals};
 
 #[derive(Args)]
 #[group(skip)]
@@ -25,6 +23,8 @@ pub struct RunArgs {
     pub show: DisplayFlags,
     #[command(flatten)]
     pub page: ReportFlags,
+    #[command(flatten)]
+    pub watch: WatchFlags,
 }
 
 /// The help below the flags of `run`.
@@ -51,11 +51,14 @@ Examples of limits (all that are given hold at once):
   -r 5000/run                                          no more than that in one run";
 
 pub fn main(arguments: RunArgs) -> Result<Exit, Error> {
+    arguments.watch.begin_log();
     let plan = arguments.job.plan()?;
     let (input, output) = (plan.input_file(), plan.output_file());
     check_summary(&arguments.show, input.as_deref(), output.as_deref())?;
     arguments.page.check(input.as_deref(), output.as_deref())?;
-    let (exit, _) = carry_out(plan, &arguments.show, &arguments.page)?;
+    let others = [arguments.show.summary_json.as_deref(), arguments.page.report.as_deref()];
+    arguments.watch.check(others, input.as_deref(), output.as_deref())?;
+    let (exit, _) = carry_out(plan, &arguments.show, &arguments.page, &arguments.watch)?;
     Ok(exit)
 }
 
@@ -64,6 +67,7 @@ pub fn carry_out(
     plan: Plan,
     show: &DisplayFlags,
     page: &ReportFlags,
+    watch: &WatchFlags,
 ) -> Result<(Exit, Report), Error> {
     let run = Run::new(plan);
     signals::listen(run.shutdown())?;
@@ -78,11 +82,13 @@ pub fn carry_out(
     let known = run.warnings();
     known.iter().for_each(|warning| warn(warning));
     let page = RunPage::start(&run, page);
-    let watch = ProgressDisplay::start(&run, show)?;
+    let observers = Observers::start(&run, watch, show)?;
+    let display = ProgressDisplay::start(&run, show)?;
     let socket = Socket::open(&run);
     let report = run.run();
-    watch.end();
+    display.end();
     socket.end();
+    observers.end();
     let report = report?;
     let reason = run.shutdown().reason();
     match &reason {
@@ -114,9 +120,6 @@ pub fn show(report: &Report, show: &DisplayFlags) -> Result<(), Error> {
     write_summary(report, show)
 }
 
-/// The extensions of the files beside the records.
-const BESIDE: [&str; 4] = [".throng", ".journal", ".intents", ".torn"];
-
 /// The name of standard output.
 const STDOUT: &str = "-";
 
@@ -137,35 +140,7 @@ pub fn check_summary(
             )),
         };
     }
-    check_file("the summary", "--summary-json", Some(path), input, records)
-}
-
-/// Checks before the run that a file about it can be written and replaces no other file.
-pub fn check_file(
-    what: &str,
-    flag: &str,
-    path: Option<&str>,
-    input: Option<&str>,
-    records: Option<&str>,
-) -> Result<(), Error> {
-    let Some(path) = path else {
-        return Ok(());
-    };
-    check_apart(what, Some(path), "the input", input)?;
-    check_apart(what, Some(path), "the records", records)?;
-    for end in BESIDE {
-        let beside = records.map(|records| format!("{}{end}", records.trim_end_matches('/')));
-        let name = format!("the records' {end} file");
-        check_apart(what, Some(path), &name, beside.as_deref())?;
-    }
-    let directory = Path::new(path).parent().filter(|parent| *parent != Path::new(""));
-    if directory.is_none_or(Path::is_dir) {
-        Ok(())
-    } else {
-        Err(Error::plan(format!(
-            "{what} can't be written to {path} ({flag}): there is no such directory"
-        )))
-    }
+    own_file::check("the summary", "--summary-json", Some(path), input, records)
 }
 
 fn write_summary(report: &Report, show: &DisplayFlags) -> Result<(), Error> {
@@ -183,6 +158,10 @@ fn write_summary(report: &Report, show: &DisplayFlags) -> Result<(), Error> {
 }
 
 fn tell(report: &Report, show: &DisplayFlags) {
+    // The log has the summary with the end of the run.
+    if say::is_json() {
+        return;
+    }
     if show.verbose {
         report.worker_lines().iter().for_each(|line| say::note(line));
     }

@@ -1,4 +1,4 @@
-//! `throng schema`: the JSON Schema of a job file and of the summary, for editors and programs.
+//! `throng schema`: the JSON Schema of a job file, of the summary and of events, for editors and programs.
 
 use clap::{Args, ValueEnum};
 use schemars::generate::SchemaSettings;
@@ -24,7 +24,11 @@ const EXAMPLES: &str = "\
 Examples:
   throng schema > throng.schema.json        then, as the first line of a job file in TOML:
                                             #:schema ./throng.schema.json
-  throng schema summary                     of what --summary-json writes";
+  throng schema summary                     of what --summary-json writes
+  throng schema events                      of a line that --events writes";
+
+/// The schema of a line of events.
+const EVENTS: &str = include_str!("../../docs/events.schema.json");
 
 /// What has a schema.
 #[derive(Clone, Copy, ValueEnum)]
@@ -33,12 +37,18 @@ enum Of {
     Job,
     /// The summary of a run (--summary-json).
     Summary,
+    /// A line of the events of a run (--events).
+    Events,
 }
 
 pub fn main(arguments: &SchemaArgs) -> Result<Exit, Error> {
     let schema = match arguments.of {
         Of::Job => of_job(),
         Of::Summary => of_summary(),
+        Of::Events => {
+            say::result(EVENTS.trim_end());
+            return Ok(Exit::Ok);
+        }
     };
     let text = serde_json::to_string_pretty(&schema);
     say::result(&text.map_err(|error| Error::stopped(error.to_string()))?);

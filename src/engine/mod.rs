@@ -195,6 +195,12 @@ impl Run {
         share_limits(&self.context)
     }
 
+    /// Sets the time without the end of a row that is a stall; it is 5 minutes at first.
+    #[cfg(feature = "cli")]
+    pub(crate) fn set_stall(&self, time: Duration) {
+        self.context.events.set_stall(time);
+    }
+
     /// The events of the run from now on, and its start if it has begun. They come while
     /// [`run`](Run::run) is at work, and end with [`EventKind::RunEnded`].
     ///

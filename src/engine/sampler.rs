@@ -31,7 +31,7 @@ const EVERY: Duration = Duration::from_millis(500);
 /// The time over which it is measured what rows wait for.
 const LATELY: Duration = Duration::from_secs(10);
 
-/// Minimum time without the end of a row that is a stall.
+/// Minimum time without the end of a row that is a stall, unless another is set.
 const STALL: Duration = Duration::from_secs(300);
 
 /// Part of the time that the states of the limits may take: those of very many keys are looked
@@ -132,7 +132,8 @@ impl Sampler {
         self.notice_outages(&snapshot, &mut kinds);
         self.notice_warnings(context, &mut kinds);
         self.notice_stop(context, &mut kinds);
-        self.notice_stall(&snapshot, &mut kinds);
+        let stall = context.events.stall().unwrap_or(STALL);
+        self.notice_stall(&snapshot, stall, &mut kinds);
         kinds.push(EventKind::Snapshot(Box::new(snapshot)));
         for kind in kinds {
             subscribers.publish(context.event(kind));
@@ -257,7 +258,7 @@ impl Sampler {
         }
     }
 
-    fn notice_stall(&mut self, snapshot: &Snapshot, kinds: &mut Vec<EventKind>) {
+    fn notice_stall(&mut self, snapshot: &Snapshot, stall: Duration, kinds: &mut Vec<EventKind>) {
         let (now, ended) = (Instant::now(), snapshot.rows.ok + snapshot.rows.failed);
         let (before, since) = self.progress;
         let is_over = snapshot.rows.to_do.is_some_and(|to_do| ended >= to_do);
@@ -267,7 +268,7 @@ impl Sampler {
                 kinds.push(EventKind::StallEnded);
             }
             self.is_stalled = false;
-        } else if !self.is_stalled && now - since >= STALL {
+        } else if !self.is_stalled && now - since >= stall {
             self.is_stalled = true;
             let waits_for = snapshot.waits_for.clone();
             kinds.push(EventKind::Stalled(Box::new(Stalled { stalled: now - since, waits_for })));
@@ -375,7 +376,7 @@ fn limit(state: LimitState) -> LimitSnapshot {
         unit: state.unit,
         units: state.units,
         period: state.period,
-        used: None,
+        used: state.used,
         peak: state.most,
         learnt: state.learnt,
         lost: state.lost,

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::{Event, EventKind, EventsLost};
 
@@ -29,6 +30,8 @@ pub(crate) enum Message {
 #[derive(Debug, Default)]
 pub(crate) struct EventBus {
     is_observed: AtomicBool,
+    /// The time without the end of a row that is a stall, in milliseconds; 0: that of the sampler.
+    stall: AtomicU64,
     to_sampler: OnceLock<SyncSender<Message>>,
     /// Number of events for which the queue had no room.
     lost: Arc<AtomicU64>,
@@ -94,6 +97,18 @@ impl EventBus {
     /// Whether any subscriber has come.
     pub fn is_observed(&self) -> bool {
         self.is_observed.load(Ordering::Relaxed)
+    }
+
+    /// Sets the time without the end of a row that is a stall.
+    pub fn set_stall(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.stall.store(millis.max(1), Ordering::Relaxed);
+    }
+
+    /// The time without the end of a row that is a stall, if it was set.
+    pub fn stall(&self) -> Option<Duration> {
+        let millis = self.stall.load(Ordering::Relaxed);
+        (millis > 0).then(|| Duration::from_millis(millis))
     }
 
     /// Adds a subscriber. The first one gets the other end of the queue, too, which a sampler
@@ -212,8 +227,6 @@ impl Subscriber {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn warning(elapsed: u64) -> Event {

@@ -109,5 +109,6 @@ mod urls;
 mod verdicts;
 mod verify;
 mod virtual_jobs;
+mod watched;
 mod words;
 mod xml_answers;

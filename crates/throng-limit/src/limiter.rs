@@ -143,6 +143,8 @@ pub struct RateLimitInfo {
 pub struct LimiterStats {
     /// The most units that can have fallen into one window so far.
     pub peak: u64,
+    /// Units that are used now: those in flight, and those that still count.
+    pub used: Option<u64>,
     /// The time that is kept between periods or attempts, where it was learnt.
     pub margin: Option<Duration>,
     /// The fewest units that it allows, where those are not what the job says.
@@ -223,6 +225,7 @@ impl LimiterStats {
         let fewest = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
         *self = LimiterStats {
             peak: self.peak.max(other.peak),
+            used: self.used.max(other.used),
             margin: self.margin.max(other.margin),
             learnt: fewest(self.learnt, other.learnt),
             first_answer: self.first_answer.into_iter().chain(other.first_answer).min(),

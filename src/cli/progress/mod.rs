@@ -36,7 +36,7 @@ impl ProgressDisplay {
     /// The build lacks the full view, or it needs a terminal.
     pub fn start(run: &Run, show: &DisplayFlags) -> Result<ProgressDisplay, Error> {
         let show: fn(&Run, &mpsc::Receiver<()>) = match show.progress {
-            _ if show.quiet => return Ok(ProgressDisplay { shown: None }),
+            _ if show.quiet || say::is_json() => return Ok(ProgressDisplay { shown: None }),
             Progress::None => return Ok(ProgressDisplay { shown: None }),
             Progress::Full => {
                 full::check()?;

@@ -27,6 +27,9 @@ pub struct LimitState {
     pub period: Option<Duration>,
     /// The most units that can have been in one window.
     pub most: u64,
+    /// The units that are used now in a window, in flight, or in all, where that is known; of the
+    /// key with the most, if it holds for each key.
+    pub used: Option<u64>,
     /// Attempts that were never answered.
     pub lost: u64,
     /// How long a lost attempt was taken to be able to arrive.
@@ -158,6 +161,7 @@ fn states_of(rule: &Rule, stats: LimiterStats, lost: u64, keys: Option<u64>) -> 
         units: gap.map_or_else(|| rule.most_at_once(), |_| 1),
         period: gap.or_else(|| rule.rate_pattern()?.period()),
         most: stats.peak,
+        used: stats.used,
         lost,
         linger: rule.linger(),
         margin: stats.margin,
@@ -183,6 +187,7 @@ fn states_of(rule: &Rule, stats: LimiterStats, lost: u64, keys: Option<u64>) -> 
         units: 1,
         period: Some(gap),
         most: 1,
+        used: None,
         margin: None,
         learnt: None,
         found: None,

@@ -63,7 +63,8 @@ impl Limiter for Budget {
     }
 
     fn stats(&self) -> LimiterStats {
-        LimiterStats { peak: self.spent + self.open, ..LimiterStats::default() }
+        let used = self.spent + self.open;
+        LimiterStats { peak: used, used: Some(used), ..LimiterStats::default() }
     }
 
     fn is_idle(&mut self, _now: Time) -> bool {

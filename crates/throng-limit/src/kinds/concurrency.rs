@@ -53,6 +53,7 @@ impl Limiter for Concurrency {
     fn stats(&self) -> LimiterStats {
         LimiterStats {
             peak: self.slots.peak(),
+            used: Some(self.slots.used()),
             lingering: self.slots.lingering(),
             entries: self.slots.entries(),
             ..LimiterStats::default()

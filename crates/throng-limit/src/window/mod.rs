@@ -353,6 +353,7 @@ impl<S: WindowKind> Limiter for Window<S> {
         let certified = self.worst_case.as_ref();
         LimiterStats {
             peak: certified.map_or(self.slots.peak(), WorstCase::peak),
+            used: Some(self.slots.used()),
             margin: (self.guard != Guard::Strict).then(|| self.controller.margin()),
             learnt: self.controller.learnt(),
             taken_in: self.taken_in,
