@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer_rule::{AnswerRule, HeaderPattern, Meaning, RefusalMeaning, RefusalScope};
-use super::signals::{HeaderRules, HeardHeaders, InvalidHeader, parse_pause, read_headers};
+use super::signals::{
+    HeaderRules, HeardHeaders, InvalidHeader, exhausted_reset, parse_pause, retry_after,
+};
 use crate::error::Error;
 use crate::extract::{AnswerContext, Extractor, stream_error};
 use crate::limit::duration;
@@ -441,13 +443,6 @@ fn compile(name: &str, code: Option<&str>) -> Result<Option<Extractor>, String> 
     program.map_err(|error| error.to_string())
 }
 
-/// The pause that `Retry-After` asks for, in full.
-#[must_use]
-pub fn retry_after(headers: HeardHeaders<'_>, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER.as_str())?.to_str().ok()?;
-    parse_pause(text, headers, now)
-}
-
 /// The `Retry-After` of a refusal, if it names no pause that can be read.
 #[must_use]
 pub fn invalid_pause(headers: HeardHeaders<'_>, now: SystemTime) -> Option<InvalidHeader> {
@@ -458,13 +453,6 @@ pub fn invalid_pause(headers: HeardHeaders<'_>, now: SystemTime) -> Option<Inval
     let text = String::from_utf8_lossy(value.as_bytes());
     let why = format!("\"{text}\" is no pause");
     Some(InvalidHeader { header: RETRY_AFTER.to_string(), why })
-}
-
-/// The time until the last exhausted limit resets.
-fn exhausted_reset(headers: HeardHeaders<'_>, now: SystemTime) -> Option<Duration> {
-    let infos = read_headers(headers, now).signals.into_iter();
-    let exhausted = infos.filter(|signal| signal.info.remaining == Some(0));
-    exhausted.filter_map(|signal| signal.info.reset).max()
 }
 
 #[cfg(test)]

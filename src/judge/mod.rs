@@ -19,7 +19,7 @@ mod status_set;
 pub use answer_rule::{AnswerRule, Meaning, RefusalMeaning, RefusalScope};
 pub use answers::{
     AnswerTable, BUILT_IN, Decision, RefusalRule, Ruling, TableRow, built_in_decision,
-    invalid_pause, retry_after,
+    invalid_pause,
 };
 pub use breaker::{
     Admission, Breaker, Conclusion, OriginFailure, OutageState, Standing, Suspicion, Ticket,

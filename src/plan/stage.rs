@@ -115,7 +115,7 @@ impl Stage {
         if hooks.request.is_none() {
             check_costs(&policy)?;
         }
-        let headers = HeaderRules::new(&job.signal, &job.no_headers)?;
+        let headers = HeaderRules::new(&job.signal, &job.no_headers).map_err(Error::plan)?;
         let arrivals = arrivals(&policy);
         let (renderer, secret_headers) =
             Renderer::new(&with_key_and_file(job), rows, &cost_expressions(&policy), context)?;

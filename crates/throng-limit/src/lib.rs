@@ -60,6 +60,10 @@ mod gate;
 pub use gate::{Acquired, ArrivalInterval, LimitSet};
 pub use gate::{Cost, LimitState, LimiterSnapshot, Permit, RateLimiter, RateLimiterBuilder};
 
+#[cfg(feature = "http")]
+#[doc(hidden)]
+pub mod http;
+
 mod estimate;
 #[doc(hidden)]
 pub use estimate::{Estimate, SentRequests, UsedBefore, UsedUnits, Workload};

@@ -59,6 +59,12 @@ pub fn now() -> Time {
     boot_time()
 }
 
+/// What the calendar says now.
+#[cfg(feature = "http")]
+pub(crate) fn calendar() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
 /// What the calendar said, or would have said, when the clock was at its zero.
 #[must_use]
 pub fn calendar_at_zero() -> Timestamp {

@@ -135,10 +135,7 @@ impl RequestExecutor {
 
     /// Informs the limiter of the server's own count.
     fn apply_signals(&self, permit: &mut Permit, found: &LimitSignals) {
-        for signal in &found.signals {
-            let unit = permit.units().iter().position(|unit| signal.is_of_unit(unit));
-            permit.inform(unit, signal.info);
-        }
+        permit.inform_of(found);
         for header in &found.invalid {
             self.context.metrics.warn_of_header(&header.header, &header.why);
         }

@@ -16,7 +16,7 @@ use super::try_once::Attempted;
 use crate::engine::channels::Inbox;
 use crate::engine::poll_queue::NextTask;
 use crate::extract::{AnswerContext, Document};
-use crate::judge::{Tries, retry_after};
+use crate::judge::{Tries, signals};
 use crate::limit::duration;
 use crate::metrics::WaitReason;
 use crate::pages::PageAddress;
@@ -286,7 +286,7 @@ impl RowExecutor {
     /// server asks for.
     fn next_poll(&self, poll: &Poll, job: &PolledJob, answer: &Answer) -> Instant {
         let now = self.requests.context.calendar_now();
-        let asked = retry_after(self.stage().headers.heard(&answer.headers), now);
+        let asked = signals::retry_after(self.stage().headers.heard(&answer.headers), now);
         let pause = poll.pause(job.polls, asked.filter(|asked| !asked.is_zero()));
         Instant::now().checked_add(pause).map_or(job.deadline, |due| due.min(job.deadline))
     }

@@ -1,43 +1,25 @@
 //! The state of a server's limits, as its answers tell it. Pure: time is an argument.
 //!
-//! | headers | sent by | reset |
-//! |---|---|---|
-//! | `RateLimit`, `RateLimit-Policy` | IETF draft, its named and its older form | delta |
-//! | `RateLimit-Limit`, `-Remaining`, `-Reset` | the draft's first form | delta |
-//! | `X-RateLimit-*`, `X-Rate-Limit-*` | GitHub, Reddit, X, Discord, many more | any |
-//! | `anthropic-ratelimit-UNIT-*` | Anthropic | RFC 3339 |
-//! | `x-ratelimit-*-requests`, `-tokens` | OpenAI | `6m0s` |
-//! | `Sforce-Limit-Info` | Salesforce, `api-usage=18/5000` | none |
-//! | `X-Shopify-Shop-Api-Call-Limit` | Shopify, `32/40` | none |
-//!
-//! A time may have any spelling that a server uses (`moment.rs`). An implausible value
-//! is an [`InvalidHeader`] and has no effect.
+//! The headers are read by [`crate::limit::http`], and bodies here, by programs of the job.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use http::header::HeaderName;
 use serde_json::Value;
 
 use crate::error::Error;
 use crate::extract::{AnswerContext, Extractor};
 use crate::record::Failure;
 
-mod header_rules;
-mod headers;
-mod limit_signal;
-mod moment;
 #[cfg(test)]
 mod tests;
 
-use header_rules::FamilyHeaders;
-pub use header_rules::{HeaderRules, HeardHeaders};
-pub use headers::named_policies;
-use limit_signal::NamedTexts;
-pub use limit_signal::{InvalidHeader, LimitSignal, LimitSignals, NamedPolicy, SignalSource};
-use moment::AnswerClock;
-pub use moment::{MAX_WAIT, parse_pause};
+use crate::limit::http::{AnswerClock, NamedTexts, read_sources};
+pub use crate::limit::http::{
+    HeaderRules, HeardHeaders, InvalidHeader, LimitSignal, LimitSignals, MAX_WAIT, NamedPolicy,
+    SignalSource, exhausted_reset, named_policies, parse_pause, read_headers, retry_after,
+};
 
 /// The compiled entries of `[[signal]]` that read bodies.
 pub struct BodySignals {
@@ -50,27 +32,6 @@ pub struct BodySignals {
 struct AnswerTexts<'a> {
     headers: HeardHeaders<'a>,
     values: BTreeMap<&'a str, String>,
-}
-
-/// The signals in the headers of an answer that arrived at `now`: in those of a job's own
-/// sources, and in the families of headers above.
-#[must_use]
-pub fn read_headers(headers: HeardHeaders<'_>, now: SystemTime) -> LimitSignals {
-    let mut found = LimitSignals::default();
-    let rules = headers.rules();
-    if !rules.sources().is_empty() {
-        let clock = AnswerClock::of(headers, now);
-        let of_headers = rules.sources().iter().filter(|source| !source.is_of_body());
-        headers::read_sources(of_headers, &headers, clock, &mut found);
-    }
-    // Most answers have no such header; each has this in its name.
-    let of_limit =
-        |name: &HeaderName| name.as_str().as_bytes().windows(5).any(|part| part == b"limit");
-    if rules.reads_families() && headers.map().keys().any(of_limit) {
-        let clock = AnswerClock::of(headers, now);
-        headers::read(FamilyHeaders(headers), clock, &mut found);
-    }
-    found
 }
 
 impl BodySignals {
@@ -112,7 +73,7 @@ impl BodySignals {
         let answer = AnswerTexts { headers, values };
         let mut found = LimitSignals::default();
         let clock = AnswerClock::of(headers, now);
-        headers::read_sources(&self.sources, &answer, clock, &mut found);
+        read_sources(&self.sources, &answer, clock, &mut found);
         Ok(found)
     }
 }

@@ -225,10 +225,14 @@ impl Permit {
             Outcome::Answered => self.answered(),
             Outcome::Failed => self.failed(),
             Outcome::Lost => self.lost(),
-            Outcome::Refused { retry_after } if self.ended.is_none() => {
-                self.refused(retry_after, chance());
-            }
-            Outcome::Refused { .. } => {}
+            Outcome::Refused { retry_after } => self.end_refused(retry_after),
+        }
+    }
+
+    /// Ends the attempt as refused, unless its end was told before.
+    pub(crate) fn end_refused(&mut self, pause: Option<Duration>) {
+        if self.ended.is_none() {
+            self.refused(pause, chance());
         }
     }
 

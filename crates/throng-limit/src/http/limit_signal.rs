@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limit::RateLimitInfo;
+use crate::limiter::RateLimitInfo;
 
 /// The state of one limit, as an answer tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

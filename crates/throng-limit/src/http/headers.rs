@@ -14,7 +14,7 @@ use super::limit_signal::{
     LimitSignal, LimitSignals, NamedPolicy, NamedTexts, SignalSource, count,
 };
 use super::moment::{AnswerClock, MAX_WAIT, moment};
-use crate::limit::RateLimitInfo;
+use crate::limiter::RateLimitInfo;
 
 const RATE_LIMIT: &str = "ratelimit";
 const POLICY: &str = "ratelimit-policy";

@@ -7,7 +7,6 @@ use http::{HeaderMap, HeaderValue};
 
 use super::headers;
 use super::limit_signal::{NamedTexts, SignalSource};
-use crate::error::Error;
 
 /// The word for all families of headers in a job.
 const ALL: &str = "all";
@@ -32,14 +31,14 @@ pub struct HeardHeaders<'a> {
 /// The headers of an answer for the common families: also without those that a job's own
 /// sources read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FamilyHeaders<'a>(pub HeardHeaders<'a>);
+pub struct FamilyHeaders<'a>(pub HeardHeaders<'a>);
 
 impl HeaderRules {
     /// The rules of a job: its own sources, and the names of headers that it ignores.
     ///
     /// # Errors
     /// A name is of no header that throng reads; a unit of resets is zero.
-    pub fn new(sources: &[SignalSource], ignored: &[String]) -> Result<HeaderRules, Error> {
+    pub fn new(sources: &[SignalSource], ignored: &[String]) -> Result<HeaderRules, String> {
         let (all, names): (Vec<String>, Vec<String>) = ignored
             .iter()
             .map(|name| name.trim().to_ascii_lowercase())
@@ -50,14 +49,12 @@ impl HeaderRules {
             ignores_families: !all.is_empty(),
         };
         if let Some(name) = rules.ignored.iter().find(|name| !rules.is_read(name)) {
-            return Err(Error::plan(format!(
+            return Err(format!(
                 "throng reads no header \"{name}\" (no-headers, --no-headers): give one that tells of a limit, such as x-ratelimit-reset or retry-after, or all"
-            )));
+            ));
         }
         if sources.iter().any(|source| source.reset_unit.is_some_and(|unit| unit.is_zero())) {
-            return Err(Error::plan(
-                "signal.reset-unit is 0: give the time that 1 stands for in the reset, such as \"1ms\"",
-            ));
+            return Err("signal.reset-unit is 0: give the time that 1 stands for in the reset, such as \"1ms\"".to_owned());
         }
         Ok(rules)
     }
@@ -69,7 +66,7 @@ impl HeaderRules {
     }
 
     /// The sources that a job names.
-    pub(super) fn sources(&self) -> &[SignalSource] {
+    pub fn sources(&self) -> &[SignalSource] {
         &self.sources
     }
 
@@ -100,7 +97,7 @@ impl<'a> HeardHeaders<'a> {
     }
 
     /// The names of all headers, ignored ones included.
-    pub(in crate::judge) fn map(self) -> &'a HeaderMap {
+    pub fn map(self) -> &'a HeaderMap {
         self.headers
     }
 

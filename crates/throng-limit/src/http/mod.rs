@@ -1,0 +1,167 @@
+//! What the head of an HTTP answer says of a server's limits: refusals, and the state that its
+//! headers tell. Pure: time is an argument.
+//!
+//! | headers | sent by | reset |
+//! |---|---|---|
+//! | `RateLimit`, `RateLimit-Policy` | IETF draft, its named and its older form | delta |
+//! | `RateLimit-Limit`, `-Remaining`, `-Reset` | the draft's first form | delta |
+//! | `X-RateLimit-*`, `X-Rate-Limit-*` | GitHub, Reddit, X, Discord, many more | any |
+//! | `anthropic-ratelimit-UNIT-*` | Anthropic | RFC 3339 |
+//! | `x-ratelimit-*-requests`, `-tokens` | OpenAI | `6m0s` |
+//! | `Sforce-Limit-Info` | Salesforce, `api-usage=18/5000` | none |
+//! | `X-Shopify-Shop-Api-Call-Limit` | Shopify, `32/40` | none |
+//!
+//! A time may have any spelling that a server uses (`moment.rs`). An implausible value
+//! is an [`InvalidHeader`] and has no effect.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{HeaderName, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+
+use crate::gate::Permit;
+
+mod header_rules;
+mod headers;
+mod limit_signal;
+mod moment;
+
+use header_rules::FamilyHeaders;
+pub use header_rules::{HeaderRules, HeardHeaders};
+pub use headers::{named_policies, read_sources};
+pub use limit_signal::{
+    InvalidHeader, LimitSignal, LimitSignals, NamedPolicy, NamedTexts, SignalSource,
+};
+pub use moment::{AnswerClock, MAX_WAIT, parse_pause};
+
+/// The signals in the headers of an answer that arrived at `now`: in those of a job's own
+/// sources, and in the families of headers above.
+#[must_use]
+pub fn read_headers(headers: HeardHeaders<'_>, now: SystemTime) -> LimitSignals {
+    let mut found = LimitSignals::default();
+    let rules = headers.rules();
+    if !rules.sources().is_empty() {
+        let clock = AnswerClock::of(headers, now);
+        let of_headers = rules.sources().iter().filter(|source| !source.is_of_body());
+        headers::read_sources(of_headers, &headers, clock, &mut found);
+    }
+    // Most answers have no such header; each has this in its name.
+    let of_limit =
+        |name: &HeaderName| name.as_str().as_bytes().windows(5).any(|part| part == b"limit");
+    if rules.reads_families() && headers.map().keys().any(of_limit) {
+        let clock = AnswerClock::of(headers, now);
+        headers::read(FamilyHeaders(headers), clock, &mut found);
+    }
+    found
+}
+
+/// The pause that `Retry-After` asks for, in full.
+#[must_use]
+pub fn retry_after(headers: HeardHeaders<'_>, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER.as_str())?.to_str().ok()?;
+    parse_pause(text, headers, now)
+}
+
+/// The time until the last exhausted limit resets.
+#[must_use]
+pub fn exhausted_reset(headers: HeardHeaders<'_>, now: SystemTime) -> Option<Duration> {
+    let infos = read_headers(headers, now).signals.into_iter();
+    let exhausted = infos.filter(|signal| signal.info.remaining == Some(0));
+    exhausted.filter_map(|signal| signal.info.reset).max()
+}
+
+impl Permit {
+    /// Ends the attempt by the head of its answer, with all that the head says of limits:
+    /// `Retry-After` and the headers of the `RateLimit` families, in any of their spellings.
+    ///
+    /// A 429, and a 503 with `Retry-After`, are refusals: no attempt gets a permit until the
+    /// server wants one. After a 502, 503 or 504 the request may still arrive, and counts as
+    /// lost. Drop the permit once the body has been read.
+    ///
+    /// ```
+    /// use http::{HeaderMap, HeaderValue, StatusCode};
+    /// use throng_limit::RateLimiter;
+    ///
+    /// let limiter = RateLimiter::builder().limit("100/1s".parse()?).build()?;
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert("retry-after", HeaderValue::from_static("30"));
+    /// limiter.try_acquire(1)?.answered_with(StatusCode::TOO_MANY_REQUESTS, &headers);
+    /// assert!(limiter.snapshot().paused.is_some_and(|pause| pause.as_secs() >= 29));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn answered_with(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.answered_at(status, headers, crate::time::calendar());
+    }
+
+    fn answered_at(&mut self, status: StatusCode, headers: &HeaderMap, now: SystemTime) {
+        let rules = HeaderRules::default();
+        let heard = rules.heard(headers);
+        self.inform_of(&read_headers(heard, now));
+        let pause = retry_after(heard, now);
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => {
+                self.end_refused(pause.or_else(|| exhausted_reset(heard, now)));
+            }
+            StatusCode::SERVICE_UNAVAILABLE if pause.is_some() => self.end_refused(pause),
+            // A proxy may have lost sight of the request.
+            StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => self.lost(),
+            status if status.as_u16() >= 400 => self.failed(),
+            _ => self.answered(),
+        }
+    }
+
+    /// Tells the limits what an answer says of each of them.
+    #[doc(hidden)]
+    pub fn inform_of(&mut self, found: &LimitSignals) {
+        for signal in &found.signals {
+            let unit = self.units().iter().position(|unit| signal.is_of_unit(unit));
+            self.inform(unit, signal.info);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LimitState, RateLimiter};
+    use http::HeaderValue;
+
+    fn end(status: u16, header: Option<(&'static str, &'static str)>) -> (LimitState, RateLimiter) {
+        let limiter = RateLimiter::builder().limit("5/1h".parse().unwrap()).build().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.extend(
+            header.map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            }),
+        );
+        let mut permit = limiter.try_acquire(1).unwrap();
+        permit.answered_with(StatusCode::from_u16(status).unwrap(), &headers);
+        drop(permit);
+        (limiter.snapshot().limits[0].clone(), limiter)
+    }
+
+    #[test]
+    fn an_answer_ends_its_permit_by_its_status() {
+        for (status, header, lost, paused) in [
+            (200, None, 0, false),
+            (404, None, 0, false),
+            (502, None, 1, false),
+            (503, None, 1, false),
+            (429, None, 0, true),
+            (503, Some(("retry-after", "7")), 0, true),
+        ] {
+            let (limit, limiter) = end(status, header);
+            assert_eq!(limit.lost, lost, "{status}");
+            assert_eq!(limiter.snapshot().paused.is_some(), paused, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_servers_count_holds_where_it_is_stricter() {
+        let (_, limiter) = end(200, Some(("ratelimit", "\"hour\";r=1;t=3600")));
+        limiter.try_acquire(1).unwrap().answered();
+        assert!(limiter.try_acquire(1).is_err(), "the server has said that one is left");
+    }
+}
