@@ -87,8 +87,10 @@ mod secret;
 mod engine;
 pub use engine::{Run, run};
 mod builder;
-pub mod events;
+#[cfg(feature = "arrow")]
+pub use builder::RecordBatchStream;
 pub use builder::{IntoRowRequest, JobBuilder, JobHandle, Progress, RecordStream};
+pub mod events;
 mod metrics;
 mod shutdown;
 pub use shutdown::{Interrupt, Shutdown, ShutdownReason};

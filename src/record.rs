@@ -177,6 +177,45 @@ impl Record {
         self.outcome.as_ref().is_err_and(|failure| failure.kind == FailureKind::Missing)
     }
 
+    /// The record as one object: the fields of its row, and then throng's own by the names that
+    /// a results file has for them. Values stand among the fields in a
+    /// [sink](crate::Sink) and in a [stream](crate::RecordStream).
+    ///
+    /// ```
+    /// use throng::{Failure, FailureKind, Record, Row};
+    ///
+    /// # let record = Record {
+    /// #     row: Row::default(), outcome: Ok(Vec::new()), kept: Vec::new(), body: None,
+    /// #     status: Some(200), attempts: 1, latency: None, arrived: Vec::new(), warning: None,
+    /// #     saved: None,
+    /// # };
+    /// let object = record.to_object();
+    /// assert_eq!((&object["_ok"], &object["_status"]), (&true.into(), &200.into()));
+    /// ```
+    #[must_use]
+    pub fn to_object(&self) -> Map<String, Value> {
+        let failure = self.outcome.as_ref().err();
+        let mut object = self.row.fields.clone();
+        let mut set = |name: &str, value: Value| {
+            object.insert(name.to_owned(), value);
+        };
+        set("_row", self.row.number.into());
+        if let Some(item) = self.row.item {
+            set("_item", item.number.into());
+            set("_last", item.last.into());
+        }
+        set("_ok", self.is_ok().into());
+        set("_status", self.status.into());
+        set("_error", failure.map(|failure| failure.kind.text().into_owned()).into());
+        set("_detail", self.detail().into());
+        set("_attempts", self.attempts.into());
+        set("_ms", self.milliseconds().into());
+        if let Some(body) = &self.body {
+            set("_body", body.as_str().into());
+        }
+        object
+    }
+
     /// The latency as records have it: in milliseconds, to the microsecond.
     pub(crate) fn milliseconds(&self) -> Option<f64> {
         self.latency.map(|latency| latency.as_micros() as f64 / 1000.0)

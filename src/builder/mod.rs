@@ -5,7 +5,7 @@
 //! - `typed`: closures as hooks, with rows of the program's own types
 //! - `sinks`: what a program has already, as sinks
 //! - `handle`: a run that goes on, its progress and its end
-//! - `stream`: the records of a run as a stream
+//! - `stream`: the records of a run as a stream; `batches`: as Arrow's batches
 
 use std::fmt;
 use std::io;
@@ -25,12 +25,16 @@ use crate::plan::{Job, JobParts, Layers, Plan};
 use crate::row::Row;
 use crate::source::{ProgramRows, RowSource};
 
+#[cfg(feature = "arrow")]
+mod batches;
 mod handle;
 mod rows;
 mod sinks;
 mod stream;
 mod typed;
 
+#[cfg(feature = "arrow")]
+pub use batches::RecordBatchStream;
 pub use handle::{JobHandle, Progress};
 pub use stream::RecordStream;
 pub use typed::IntoRowRequest;
@@ -78,6 +82,8 @@ pub struct JobBuilder {
     layers: Result<Layers, Error>,
     parts: JobParts,
     environment: Environment,
+    /// Whether a stranger has written the text of the job.
+    is_sandboxed: bool,
 }
 
 /// Looks a variable of the environment up.
@@ -104,6 +110,7 @@ impl JobBuilder {
             layers,
             parts: JobParts::default(),
             environment: Box::new(|name| std::env::var(name).ok()),
+            is_sandboxed: false,
         }
     }
 
@@ -121,6 +128,24 @@ impl JobBuilder {
     /// ```
     pub fn parse(name: &str, text: &str) -> JobBuilder {
         JobBuilder::of(Layers::parse(name, text))
+    }
+
+    /// Takes the text of the job so far for a stranger's. It may name no command, no file and no
+    /// variable of the environment, nor an account whose limits others share; and no private
+    /// address is reached, whoever names it. What is set afterwards is the program's own, and so
+    /// are its hooks. A secret that the program adds goes wherever the stranger's URL leads.
+    ///
+    /// ```
+    /// use throng::JobBuilder;
+    ///
+    /// let text = "request.url = 'https://api.example/{{ id }}'\nsecrets.key = 'command:id'";
+    /// let job = JobBuilder::parse("theirs.toml", text).sandboxed().build();
+    /// assert!(job.is_err_and(|error| error.to_string().starts_with("secrets is not allowed")));
+    /// ```
+    pub fn sandboxed(self) -> JobBuilder {
+        let layers = self.layers.and_then(|layers| layers.check_foreign().map(|()| layers));
+        let private = JobBuilder { layers, is_sandboxed: true, ..self };
+        private.environment(|_| None).set("limit.share", "none")
     }
 
     /// Sets a key of the job file, such as `retry.retries` or `request.json`. A table is merged
@@ -418,6 +443,7 @@ impl JobBuilder {
     /// The first thing that is wrong, with its place and what to do.
     pub fn build(self) -> Result<Plan, Error> {
         let mut job = self.layers?.job_from("the job's settings don't fit")?;
+        job.sandboxed = self.is_sandboxed;
         if let Some(limiter) = &self.parts.limiter {
             share(&mut job, limiter)?;
         }

@@ -106,6 +106,15 @@ impl ColumnType {
         }
     }
 
+    /// Whether a column of this kind has a place for a value. One without a kind is of texts.
+    #[cfg_attr(not(feature = "arrow"), expect(dead_code, reason = "batches of Arrow need it"))]
+    pub fn holds(self, value: &Value) -> bool {
+        let kind = ColumnType::of(value);
+        let is_number = |kind| matches!(kind, ColumnType::Int | ColumnType::Long);
+        let is_text = matches!(self, ColumnType::Text | ColumnType::Null);
+        is_text || self.or(kind) == self || (is_number(self) && is_number(kind))
+    }
+
     /// The kind that both can be written as.
     fn or(self, other: ColumnType) -> ColumnType {
         match (self, other) {

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::row::Fields;
 
 #[cfg_attr(not(feature = "arrow"), path = "arrow/disabled.rs")]
-mod arrow;
+pub(crate) mod arrow;
 pub(crate) mod column_set;
 mod columns;
 pub(crate) mod compress;

@@ -41,6 +41,9 @@ pub struct Job {
     /// The name of the profile that [`Job::parse`] has applied.
     #[serde(skip)]
     pub profile: Option<String>,
+    /// Whether a stranger has written it: the hosts that it names are not trusted.
+    #[serde(skip)]
+    pub sandboxed: bool,
     /// Where rows come from.
     pub input: source::Settings,
     /// What to ask for each row.

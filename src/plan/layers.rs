@@ -36,6 +36,11 @@ impl Layers {
         self
     }
 
+    /// The settings as a tree of a job's shape.
+    pub(super) fn tree(&self) -> &Value {
+        &self.0
+    }
+
     /// The settings with this text after those of a list, or after the one text there.
     #[must_use]
     pub(crate) fn appended(mut self, table: &str, name: &str, text: &str) -> Layers {

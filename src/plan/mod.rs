@@ -41,6 +41,7 @@ mod preview;
 mod profile;
 mod resume;
 mod room;
+mod sandbox;
 mod stage;
 mod stages;
 mod warnings;

@@ -451,6 +451,7 @@ fn transport(
     let named = fixed.iter().flatten().chain(signer.uris());
     let hosts = Hosts::new(&job.request.allow_host).map_err(Error::plan)?;
     let guard = send::AddressPolicy::new(named, hosts, job.network.allow_private);
+    let guard = if job.sandboxed { guard.distrusting_names() } else { guard };
     let environment = context.environment;
     let keep_gzip = job.answer_format == Some(AnswerKind::Bytes) || job.save.is_some();
     let send = send::Settings { keep_gzip, ..job.send.clone() };

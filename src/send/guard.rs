@@ -15,6 +15,8 @@ pub struct AddressPolicy {
     named: HashSet<String>,
     hosts: Hosts,
     allows_private: bool,
+    /// Whether a stranger has named the hosts, so that none is trusted.
+    distrusts_names: bool,
 }
 
 impl AddressPolicy {
@@ -25,7 +27,13 @@ impl AddressPolicy {
         allows_private: bool,
     ) -> AddressPolicy {
         let host = |uri: &Uri| uri.host().map(|host| bare(host).to_ascii_lowercase());
-        AddressPolicy { named: named.filter_map(host).collect(), hosts, allows_private }
+        let named = named.filter_map(host).collect();
+        AddressPolicy { named, hosts, allows_private, distrusts_names: false }
+    }
+
+    /// The policy of a job that a stranger has written: no host is trusted by its name.
+    pub fn distrusting_names(self) -> AddressPolicy {
+        AddressPolicy { distrusts_names: true, ..self }
     }
 
     /// Whether a redirect to this host is allowed.
@@ -36,11 +44,15 @@ impl AddressPolicy {
 
     /// Refuses the address of a host that the job does not name, if it is private.
     pub fn check(&self, host: &str, address: IpAddr) -> Result<(), String> {
-        if self.allows_private || self.named.contains(host) || self.names(host) {
+        let is_named = self.named.contains(host) || self.names(host);
+        if self.allows_private || (is_named && !self.distrusts_names) {
             return Ok(());
         }
         match special_use(address) {
             None => Ok(()),
+            Some(name) if self.distrusts_names => Err(format!(
+                "{host} has the address {address}, which is private ({name}), and the job is sandboxed"
+            )),
             Some(name) => Err(format!(
                 "{host} has the address {address}, which is private ({name}), and comes from a row or a redirect (network.allow-private or --allow-private would allow it)"
             )),

@@ -5,4 +5,6 @@
 mod api;
 mod hooks;
 mod limits;
+mod programs;
 mod runs;
+mod strangers;

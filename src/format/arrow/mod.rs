@@ -6,6 +6,8 @@ mod read;
 mod values;
 mod write;
 
+pub(crate) use write::BatchBuilder;
+
 /// An Arrow IPC file.
 pub(super) static FORMAT: FormatEntry = FormatEntry {
     name: "arrow",

@@ -29,10 +29,15 @@ pub(super) fn open(path: &Path, columns: ColumnSet) -> NewTable {
 
 struct ArrowTable {
     writer: FileWriter<BufWriter<File>>,
-    schema: SchemaRef,
-    columns: Vec<(String, ColumnBuilder)>,
+    batch: BatchBuilder,
     rows: usize,
     bytes: usize,
+}
+
+/// Gathers rows to batches of these columns.
+pub(crate) struct BatchBuilder {
+    schema: SchemaRef,
+    columns: Vec<(String, ColumnType, ColumnBuilder)>,
 }
 
 /// The values of one column in the batch that is being gathered.
@@ -45,31 +50,65 @@ enum ColumnBuilder {
 
 impl ArrowTable {
     fn new(path: &Path, columns: ColumnSet) -> Result<ArrowTable, ArrowError> {
-        let columns: Vec<_> = columns
-            .columns
-            .into_iter()
-            .map(|(name, kind)| (name, ColumnBuilder::new(kind)))
-            .collect();
-        let fields = columns.iter().map(|(name, column)| Field::new(name, column.kind(), true));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let batch = BatchBuilder::new(columns);
         let file = BufWriter::new(File::create(path)?);
         let options =
             IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
-        Ok(ArrowTable {
-            writer: FileWriter::try_new_with_options(file, &schema, options)?,
-            schema,
-            columns,
-            rows: 0,
-            bytes: 0,
-        })
+        let writer = FileWriter::try_new_with_options(file, &batch.schema, options)?;
+        Ok(ArrowTable { writer, batch, rows: 0, bytes: 0 })
     }
 
     fn write_batch(&mut self) -> Result<(), String> {
         (self.rows, self.bytes) = (0, 0);
-        let columns = self.columns.iter_mut().map(|(_, column)| column.finish());
+        let batch = self.batch.finish()?;
+        self.writer.write(&batch).map_err(|error| error.to_string())
+    }
+}
+
+impl BatchBuilder {
+    /// A builder of empty batches.
+    pub fn new(columns: ColumnSet) -> BatchBuilder {
+        let columns = columns.columns.into_iter();
+        let columns = columns.map(|(name, kind)| (name, kind, ColumnBuilder::new(kind)));
+        let columns: Vec<_> = columns.collect();
+        let field = |(name, _, column): &(String, ColumnType, ColumnBuilder)| {
+            Field::new(name, column.kind(), true)
+        };
+        let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+        BatchBuilder { schema, columns }
+    }
+
+    /// Why a row has no place in these columns, if it has none.
+    pub fn flaw(&self, fields: &Fields) -> Option<String> {
+        let wrong = |(name, value): (&String, &Value)| {
+            let column = self.columns.iter().find(|(column, ..)| column == name);
+            match column {
+                None if value.is_null() => None,
+                None => Some(format!("the column {name} is in no row before")),
+                Some((_, kind, _)) if kind.holds(value) => None,
+                Some((_, _, column)) => Some(format!(
+                    "the column {name} is {} in the rows before, and {value} is not",
+                    column.kind()
+                )),
+            }
+        };
+        fields.iter().find_map(wrong)
+    }
+
+    /// Adds a row; gives about how many bytes it takes.
+    pub fn add(&mut self, fields: &Fields) -> usize {
+        let columns = self.columns.iter_mut();
+        let add = |(name, _, column): &mut (String, ColumnType, ColumnBuilder)| {
+            column.add(fields.get(name).unwrap_or(&Value::Null))
+        };
+        columns.map(add).sum()
+    }
+
+    /// The batch of the rows so far.
+    pub fn finish(&mut self) -> Result<RecordBatch, String> {
+        let columns = self.columns.iter_mut().map(|(_, _, column)| column.finish());
         let batch = RecordBatch::try_new(self.schema.clone(), columns.collect());
-        let written = batch.and_then(|batch| self.writer.write(&batch));
-        written.map_err(|error| error.to_string())
+        batch.map_err(|error| error.to_string())
     }
 }
 
@@ -119,9 +158,7 @@ impl ColumnBuilder {
 
 impl TableWriter for ArrowTable {
     fn row(&mut self, fields: &Fields) -> Result<(), String> {
-        for (name, column) in &mut self.columns {
-            self.bytes += column.add(fields.get(name).unwrap_or(&Value::Null));
-        }
+        self.bytes += self.batch.add(fields);
         self.rows += 1;
         if self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES { self.write_batch() } else { Ok(()) }
     }
