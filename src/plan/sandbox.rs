@@ -9,8 +9,8 @@ use crate::error::Error;
 
 /// The parts of a job that a stranger may write.
 #[rustfmt::skip]
-const PARTS: [&str; 23] = [
-    "answer", "answer-format", "answers", "api", "auth", "batch", "before", "cookies", "extract",
+const PARTS: [&str; 24] = [
+    "$schema", "answer", "answer-format", "answers", "api", "auth", "batch", "before", "cookies", "extract",
     "input", "items", "limit", "no-headers", "pages", "poll", "refusal", "request", "retry", "send",
     "signal", "step", "summary", "workers",
 ];

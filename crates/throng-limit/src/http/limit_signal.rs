@@ -37,7 +37,7 @@ pub struct LimitSignals {
 /// One entry of `[[signal]]`: an API's own headers with the state of a limit, or values of
 /// the body, by jq programs that begin with a dot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct SignalSource {
     /// The unit, as the rates name it; requests by default.
@@ -51,7 +51,7 @@ pub struct SignalSource {
     /// The header with the end of the window, or its jq program.
     pub reset: String,
     /// The time that 1 stands for where the reset is a number; a second by default.
-    #[cfg_attr(feature = "cli", schemars(with = "Option<crate::limit::schema::DurationText>"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::DurationText>"))]
     #[serde(rename = "reset-unit", with = "humantime_serde")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset_unit: Option<Duration>,
