@@ -64,7 +64,6 @@ impl Plan {
 
 impl RecordBatchStream {
     /// The stream of the records.
-    #[must_use]
     pub fn records(&self) -> &RecordStream {
         &self.records
     }

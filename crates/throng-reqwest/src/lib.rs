@@ -38,7 +38,6 @@ use throng_limit::{Cost, RateLimiter};
 use throng_tower::PermitBody;
 
 /// A client that sends each request once: it follows no redirects, and repeats nothing by itself.
-#[must_use]
 pub fn client() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -48,9 +47,12 @@ pub fn client() -> reqwest::ClientBuilder {
 /// Has requests take permits of a limiter.
 pub struct RateLimitMiddleware {
     limiter: RateLimiter,
-    cost: Box<dyn Fn(&Request) -> Cost + Send + Sync>,
-    key: Option<Box<dyn Fn(&Request) -> String + Send + Sync>>,
+    cost: OfRequest<Cost>,
+    key: Option<OfRequest<String>>,
 }
+
+/// Gives something of a request.
+type OfRequest<T> = Box<dyn Fn(&Request) -> T + Send + Sync>;
 
 impl RateLimitMiddleware {
     /// A middleware whose requests cost one each.

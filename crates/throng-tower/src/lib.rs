@@ -63,13 +63,16 @@ pub struct RateLimitLayer<B, E> {
 /// The cost and the key of each request, and the errors after which nothing was sent.
 struct Rules<B, E> {
     limiter: RateLimiter,
-    cost: Box<dyn Fn(&Request<B>) -> Cost + Send + Sync>,
-    key: Option<Key<B>>,
-    not_sent: Box<dyn Fn(&E) -> bool + Send + Sync>,
+    cost: OfRequest<B, Cost>,
+    key: Option<OfRequest<B, String>>,
+    not_sent: OfError<E>,
 }
 
-/// Gives the key of a request.
-type Key<B> = Box<dyn Fn(&Request<B>) -> String + Send + Sync>;
+/// Gives something of a request.
+type OfRequest<B, T> = Box<dyn Fn(&Request<B>) -> T + Send + Sync>;
+
+/// Says something of an error.
+type OfError<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 
 impl<B, E> RateLimitLayer<B, E> {
     /// A layer whose requests cost one each, and all of whose errors may mean that the request was
