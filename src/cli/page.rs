@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,10 +10,12 @@ use jiff::Timestamp;
 
 use super::{own_file, say};
 use crate::engine::{ObservedRecord, Run};
-use crate::html_report::{PageContext, RecordFold, run_page};
-use crate::report::{Report, escape};
+use crate::events::{EventKind, Subscription};
+use crate::html_report::{CauseLine, PageContext, RecordFold, run_page};
+use crate::metrics::describe;
+use crate::report::{Report, escape, short};
 use crate::verify::{KnownLimits, limits_of};
-use crate::{Error, Plan, limit, sink};
+use crate::{Error, Plan, limit, sink, threads};
 
 /// The latency for which the plan says the shortest time, as `throng plan` does.
 const LATENCY: Duration = Duration::from_millis(250);
@@ -38,6 +41,8 @@ pub struct RunPage {
     path: String,
     context: PageContext,
     fold: Arc<Mutex<RecordFold>>,
+    /// Gives where the time went, once the run has ended.
+    causes: Option<JoinHandle<CauseLine>>,
 }
 
 impl RunPage {
@@ -61,8 +66,12 @@ impl RunPage {
                 }
             }
         });
-        let context = PageContext { title: title(plan), plan: Some(preview(plan)) };
-        Some(RunPage { path, context, fold })
+        let causes = CauseLine::default();
+        let context = PageContext { title: title(plan), plan: Some(preview(plan)), causes };
+        // Without a thread for them, the page lacks one plot.
+        let events = run.subscribe().ok();
+        let causes = events.and_then(|events| threads::spawn(move || causes_of(events)).ok());
+        Some(RunPage { path, context, fold, causes })
     }
 
     /// Writes the page.
@@ -73,8 +82,25 @@ impl RunPage {
         let empty = RecordFold::new(&KnownLimits::of_run(&[]), Some(&[]));
         let mut fold = self.fold.lock().unwrap_or_else(PoisonError::into_inner);
         let fold = std::mem::replace(&mut *fold, empty);
-        write(&self.path, "--report", &run_page(self.context, report, fold)?)
+        let causes = self.causes.and_then(|thread| thread.join().ok()).unwrap_or_default();
+        let context = PageContext { causes, ..self.context };
+        write(&self.path, "--report", &run_page(context, report, fold)?)
     }
+}
+
+/// Where the time goes, until the run ends.
+fn causes_of(events: Subscription) -> CauseLine {
+    let mut line = CauseLine::default();
+    for event in events {
+        if let EventKind::Snapshot(snapshot) = &event.kind {
+            let spent = snapshot.causes.iter();
+            let spent = spent.map(|it| {
+                (short(&describe(&it.cause, it.name.as_deref())), it.seconds.as_secs_f64())
+            });
+            line.add(event.elapsed.as_secs_f64(), spent);
+        }
+    }
+    line
 }
 
 const OF_LAST_STEP: &str = "The job has several steps or polls: the plots show the requests of its last step alone, which are those that records tell of.";
@@ -110,6 +136,11 @@ pub fn fold_of(results: &str) -> RecordFold {
         None => {}
     }
     fold
+}
+
+/// The names of the values in these results, as far as the file beside them tells.
+pub fn values_of(results: &str) -> Option<Vec<String>> {
+    sink::facts_of(Path::new(results)).map(|facts| facts.values)
 }
 
 /// Writes a page and says so.

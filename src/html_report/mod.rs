@@ -6,11 +6,16 @@
 //! - `fold`: what records tell: activity over time, latencies, values, counts of limits
 //! - `timeline`: numbers by time; `numbers`: distributions; `values`: the values of one name
 //! - `series`: the numbers of the plots over time
+//! - `causes`: where the time went, over time
 //! - `charts`: bars and histograms
 //! - `run`: what the page of a run shows
+//! - `comparison`: what a page shows of two runs; `changes`: the values that differ
 //! - `page`: the templates, the script and the policy that allows no network
 
+mod causes;
+mod changes;
 mod charts;
+mod comparison;
 mod fold;
 mod numbers;
 mod page;
@@ -19,5 +24,8 @@ mod series;
 mod timeline;
 mod values;
 
+pub use causes::CauseLine;
+pub use changes::RowValues;
+pub use comparison::{ComparedRun, Comparison};
 pub use fold::RecordFold;
 pub use run::{PageContext, run_page};

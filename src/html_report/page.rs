@@ -14,6 +14,8 @@ use crate::error::Error;
 
 const FRAME: &str = include_str!("assets/frame.html");
 const RUN: &str = concat!(include_str!("assets/charts.html"), include_str!("assets/run.html"));
+const COMPARISON: &str =
+    concat!(include_str!("assets/charts.html"), include_str!("assets/comparison.html"));
 const STYLE: &str =
     concat!(include_str!("assets/uplot/uPlot.min.css"), "\n", include_str!("assets/page.css"));
 const UPLOT: &str = include_str!("assets/uplot/uPlot.iife.min.js");
@@ -27,6 +29,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, minijinja::Error>> = Laz
     templates.set_syntax(syntax);
     templates.add_template("frame", FRAME)?;
     templates.add_template("run", RUN)?;
+    templates.add_template("comparison", COMPARISON)?;
     Ok(templates)
 });
 
@@ -34,6 +37,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, minijinja::Error>> = Laz
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Page {
     Run,
+    Comparison,
 }
 
 /// The page with these facts, and with these numbers for its script.
@@ -45,6 +49,7 @@ pub(super) fn render(
 ) -> Result<String, Error> {
     let name = match page {
         Page::Run => "run",
+        Page::Comparison => "comparison",
     };
     let body = template(name, Value::from(Serde(facts)))?;
     let frame = context! {

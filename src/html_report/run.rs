@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::causes::{CauseLine, CauseSeries};
 use super::charts::{self, Bar, HistogramChart};
 use super::fold::{LimitLine, RecordFold};
 use super::page::{self, Page};
@@ -30,6 +31,8 @@ pub struct PageContext {
     pub title: String,
     /// The plan, as it was before the run, with secrets hidden.
     pub plan: Option<String>,
+    /// Where the time went, as the run itself knows it.
+    pub causes: CauseLine,
 }
 
 /// The facts of the template `run`.
@@ -163,6 +166,7 @@ pub fn run_page(
     mut fold: RecordFold,
 ) -> Result<String, Error> {
     let Shown { series, limits, pace } = Shown::new(report, &mut fold);
+    let causes_over_time = context.causes.series();
     let facts = RunFacts {
         title: escape(&context.title),
         about: about(report, &fold),
@@ -171,7 +175,7 @@ pub fn run_page(
         why: report.why.as_deref().map(|why| sentence(&short(why))),
         cards: cards(report, &fold, &limits, pace.as_ref()),
         notes: notes(report, &fold, series.as_ref(), &limits),
-        plots: series.as_ref().map(plots).unwrap_or_default(),
+        plots: plots(series.as_ref(), causes_over_time.as_ref()),
         limits: limits.iter().map(|limit| limit_facts(&limit.check)).collect(),
         latency: HistogramChart::new(&fold.latency, charts::latency),
         causes: causes(report),
@@ -186,10 +190,16 @@ pub fn run_page(
         words: report.text(Color::Never),
     };
     let title = format!("throng report: {}", facts.title);
-    match &series {
-        Some(series) => page::render(Page::Run, &title, &facts, series),
-        None => page::render(Page::Run, &title, &facts, &Series::default()),
-    }
+    let series = PageSeries { run: series.unwrap_or_default(), causes: causes_over_time };
+    page::render(Page::Run, &title, &facts, &series)
+}
+
+/// The numbers of all plots over time.
+#[derive(Serialize)]
+struct PageSeries {
+    #[serde(flatten)]
+    run: Series,
+    causes: Option<CauseSeries>,
 }
 
 /// The time from the first request to the last answer without the pauses, and the shortest time
@@ -386,7 +396,19 @@ fn notes(
 }
 
 /// The plots over time, in their order.
-fn plots(series: &Series) -> Vec<Plot> {
+fn plots(series: Option<&Series>, causes: Option<&CauseSeries>) -> Vec<Plot> {
+    let causes = causes.map(|causes| Plot {
+        name: "causes".to_owned(),
+        title: "Where the time went".to_owned(),
+        about: format!(
+            "Share of the workers' time by what they waited for, in steps of {}, of this run",
+            step(causes.width)
+        ),
+    });
+    series.map(plots_of_records).into_iter().flatten().chain(causes).collect()
+}
+
+fn plots_of_records(series: &Series) -> Vec<Plot> {
     let plot = |name: &str, title: &str, about: String| Plot {
         name: name.to_owned(),
         title: title.to_owned(),
@@ -649,7 +671,11 @@ mod tests {
             tally.add(record);
             fold.add(record);
         }
-        let context = PageContext { title: HOSTILE.into(), plan: Some(HOSTILE.into()) };
+        let context = PageContext {
+            title: HOSTILE.into(),
+            plan: Some(HOSTILE.into()),
+            causes: CauseLine::default(),
+        };
         let page = run_page(context, &Report::of(&tally), fold).unwrap();
         assert!(!page.contains("<img src=x") && !page.contains("<script>alert"), "{page}");
         assert!(!page.contains('\u{202e}'));
@@ -661,7 +687,8 @@ mod tests {
     #[test]
     fn no_records_make_a_page() {
         let fold = RecordFold::new(&KnownLimits::of_run(&[]), None);
-        let context = PageContext { title: "empty.jsonl".into(), plan: None };
+        let context =
+            PageContext { title: "empty.jsonl".into(), plan: None, causes: CauseLine::default() };
         let report = Report::of(&Tally::new(&[], &[]));
         assert!(run_page(context, &report, fold).unwrap().contains("empty.jsonl"));
     }

@@ -6,4 +6,4 @@ mod time_share;
 
 pub use counters::{Counters, Metrics, Sending, WaitReason, WaitingRow, Warning};
 pub use latency::upper_bound;
-pub use time_share::{RunSetup, TimeBreakdown, TimeShare, advice, free_at, largest};
+pub use time_share::{RunSetup, TimeBreakdown, TimeShare, advice, describe, free_at, largest};

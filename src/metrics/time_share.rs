@@ -158,23 +158,27 @@ impl TimeShare {
     /// The reason in words.
     #[must_use]
     pub fn describe(&self) -> String {
-        match (self.cause, &self.name) {
-            ("limit", Some(name)) => name.clone(),
-            ("limit", None) => "the limits".into(),
-            ("linger", Some(name)) => {
-                format!("lost requests that still count for {name}")
-            }
-            ("outage", Some(name)) => format!("outages of {name}"),
-            ("outage", None) => "outages".into(),
-            ("pause", _) => "pauses that the server asks for".into(),
-            ("operator", _) => "pauses and lower rates by hand".into(),
-            ("server", _) => "the server's answers".into(),
-            ("jobs", _) => "jobs that the server works on".into(),
-            ("retries", _) => "pauses before retries".into(),
-            ("work", _) => "our own work".into(),
-            (NO_ROWS, _) => "workers without a row left".into(),
-            (cause, _) => format!("the {cause}"),
-        }
+        describe(self.cause, self.name.as_deref())
+    }
+}
+
+/// A reason, and the name of its limit or servers, in words.
+#[must_use]
+pub fn describe(cause: &str, name: Option<&str>) -> String {
+    match (cause, name) {
+        ("limit", Some(name)) => name.to_owned(),
+        ("limit", None) => "the limits".into(),
+        ("linger", Some(name)) => format!("lost requests that still count for {name}"),
+        ("outage", Some(name)) => format!("outages of {name}"),
+        ("outage", None) => "outages".into(),
+        ("pause", _) => "pauses that the server asks for".into(),
+        ("operator", _) => "pauses and lower rates by hand".into(),
+        ("server", _) => "the server's answers".into(),
+        ("jobs", _) => "jobs that the server works on".into(),
+        ("retries", _) => "pauses before retries".into(),
+        ("work", _) => "our own work".into(),
+        (NO_ROWS, _) => "workers without a row left".into(),
+        (cause, _) => format!("the {cause}"),
     }
 }
 

@@ -19,5 +19,6 @@ pub use summary::{
     BrakeReport, FailureReport, FoundLimit, LatencyReport, LimitReport, RateReport, Report,
     RowReport, RunEnding, RunFigures, SendReport, SharingReport, WorkerReport,
 };
+pub(crate) use tables::table;
 pub use text::Color;
 pub(crate) use words::{count, number};

@@ -175,7 +175,7 @@ fn bounded(mut rows: Vec<Vec<String>>, right: &[usize]) -> Vec<String> {
 }
 
 /// Indented rows; the columns `right` are aligned to the right.
-fn table(rows: impl Iterator<Item = Vec<String>>, right: &[usize]) -> Vec<String> {
+pub(crate) fn table(rows: impl Iterator<Item = Vec<String>>, right: &[usize]) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     for row in rows {

@@ -50,6 +50,7 @@ mod help;
 mod hostile;
 mod hosts;
 mod html_answers;
+mod html_pages;
 mod idle;
 mod idle_answers;
 mod inputs;

@@ -101,6 +101,12 @@
       stacked: true,
     }),
   };
+  shown.causes = () => ({
+    unit: " %", form: decimal, stacked: true,
+    series: data.causes.causes.map((cause, at) => ({
+      label: cause.name, numbers: cause.shares, color: "c" + (1 + at % 6), bars: true,
+    })),
+  });
   (data.runs ? [] : data.limits || []).forEach((limit, index) => {
     shown["limit_" + index] = () => ({
       unit: "", form: count, gaps: true,
@@ -261,8 +267,9 @@
 
   for (const section of document.querySelectorAll("[data-plot]")) {
     const name = section.dataset.plot;
-    const [plot, run] = data.runs ? both(name) : [shown[name](data), data];
-    draw(section, plot, run);
+    const run = name === "causes" ? { ...data.causes, pauses: [] } : data;
+    const [plot, line] = data.runs ? both(name) : [shown[name](run), run];
+    draw(section, plot, line);
   }
 
   // Plots follow the width and the colours of the page.
