@@ -35,6 +35,8 @@ pub struct RecordFold {
     pub(super) span: Option<(i64, i64)>,
     /// Whether nothing says which fields are values: then all are shown.
     takes_all_fields: bool,
+    /// When the last answer of the record before came.
+    latest_end: Option<i64>,
     /// Whether times are those at which records were written.
     pub(super) by_writing: bool,
 }
@@ -116,6 +118,7 @@ impl RecordFold {
             units: BTreeMap::new(),
             span: None,
             takes_all_fields: values.is_none(),
+            latest_end: None,
             by_writing: false,
         };
         fold.name_values(values.unwrap_or_default());
@@ -152,13 +155,16 @@ impl RecordFold {
             (None, None) => last.from,
             _ => answered(record, last, written),
         };
-        self.add_end(record, last.map(end));
+        // What came with the answer to another record's request came when that did.
+        let with_other = self.latest_end.filter(|_| is_whole);
+        self.add_end(record, last.map(end).or(with_other));
     }
 
     /// Adds a record that was written at this time, in microseconds since 1970. It is the time
     /// of its last answer, unless the record knows better.
     pub fn add_written(&mut self, record: &Record, now: i64) {
-        if !record.arrived.is_empty() {
+        // An item of a list has no request of its own.
+        if !record.arrived.is_empty() || record.attempts == 0 {
             return self.add_timed(record, Some(now));
         }
         self.by_writing = true;
@@ -253,6 +259,7 @@ impl RecordFold {
         let Some(end) = end else {
             return;
         };
+        self.latest_end = Some(end);
         self.reach(end);
         let bucket = self.line.at(end);
         match kind {
@@ -355,6 +362,17 @@ mod tests {
         assert_eq!((fold.untimed, fold.span, fold.by_writing), (1, None, false));
         fold.add_written(&untimed, 1_000_000);
         assert_eq!((fold.span, fold.by_writing), (Some((960_000, 1_000_000)), true));
+    }
+
+    #[test]
+    fn an_item_of_a_list_comes_with_the_record_that_has_the_request() {
+        let mut fold = RecordFold::new(&limited("2/1s"), None);
+        let item = Record { attempts: 0, arrived: Vec::new(), ..record(0, &[(0, 40)]) };
+        fold.add_written(&record(0, &[(0, 40)]), 50_000);
+        fold.add_written(&item, 50_000);
+        fold.add(&item);
+        assert_eq!((fold.requests, fold.untimed, fold.by_writing), (1, 0, false));
+        assert_eq!(fold.line.buckets()[&2].ok, 3);
     }
 
     #[test]

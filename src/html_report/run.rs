@@ -375,7 +375,7 @@ fn notes(
 ) -> Vec<String> {
     let mut notes: Vec<String> = fold.notes.iter().map(|note| short(note)).collect();
     if fold.by_writing {
-        notes.push("The job has no limit, so its records don't tell when its requests were sent: the plots go by the times at which records were written, one request for each.".to_owned());
+        notes.push("Records of this job don't tell when its requests were sent, since it has no limit, or polls: the plots go by the times at which records were written, and count one request for each.".to_owned());
     }
     if fold.untimed > 0 {
         let all = plural(fold.records, "record", "records");

@@ -190,7 +190,7 @@
     if (plot.stacked) order.reverse();
     const series = order.map((at) => {
       const one = plot.series[at];
-      const base = { label: one.label, points: { show: Boolean(plot.gaps && !one.stepped && !one.dashed), size: 4, space: 0 }, spanGaps: false };
+      const base = { label: one.label, points: { show: Boolean(plot.gaps && !one.stepped && !one.dashed), size: 4, space: 0, width: 0, fill: () => color(one.color) }, spanGaps: false };
       if (one.bars) {
         return { ...base, fill: () => color(one.color), width: 0, paths: uPlot.paths.bars({ size: [0.92, Infinity, 1], align: 1 }) };
       }
