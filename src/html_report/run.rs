@@ -399,7 +399,7 @@ fn notes(
 fn plots(series: Option<&Series>, causes: Option<&CauseSeries>) -> Vec<Plot> {
     let causes = causes.map(|causes| Plot {
         name: "causes".to_owned(),
-        title: "Where the time went".to_owned(),
+        title: "Time by cause".to_owned(),
         about: format!(
             "Share of the workers' time by what they waited for, in steps of {}, of this run",
             step(causes.width)
