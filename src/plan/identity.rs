@@ -93,9 +93,11 @@ fn extraction(
     }
 }
 
-/// How an answer goes on: over pages, or with the polls of a job.
+/// How an answer goes on: over pages, with the polls of a job, or both.
 fn paging(pages: &pages::Settings, poll: &poll::Settings) -> Value {
-    if poll.is_any() {
+    if poll.is_any() && *pages != pages::Settings::default() {
+        json!([poll.submitted, poll.url, poll.until, poll.failed, pages])
+    } else if poll.is_any() {
         json!([poll.submitted, poll.url, poll.until, poll.failed])
     } else {
         json!(pages)

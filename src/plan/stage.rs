@@ -137,7 +137,9 @@ impl Stage {
         let true_costs = CostExtractor::new(policy.settle(), policy.units())?;
         let body_signals = BodySignals::new(&job.signal)?;
         let reads_bodies = extractor.reads_body() || true_costs.is_some() || body_signals.is_some();
-        let mode = if reads_bodies { SaveMode::Held } else { SaveMode::Streamed };
+        // Whether the answer to a poll is the last one is known by its body at the earliest.
+        let is_held = reads_bodies || poll.is_some();
+        let mode = if is_held { SaveMode::Held } else { SaveMode::Streamed };
         let save = job.save.as_ref().map(|_| mode);
         let sends_once = !judge.resends(Tries::of(renderer.method().unwrap_or(&Method::POST)));
         Ok(Stage {
@@ -414,12 +416,10 @@ fn check_combinations(
         "save (--save) keeps answers in files, and output.keep-body = \"all\" (--keep-body) in the records: leave one of them out"
     } else if has_pages && !has_items && job.extract.is_empty() {
         "nothing says what to keep of the pages: give items.each (--each) for a record of each item, or extract (--extract) for one record with the values of all pages"
-    } else if polls && has_pages {
-        "[poll] takes the last answer of each job, and pages go on with one: leave one of them out, or give the list of results a [[step]] of its own"
-    } else if polls && job.save.is_some() {
-        "save (--save) writes the one answer of a row to a file, and a row with [poll] has several: fetch the result in a [[step]] of its own"
+    } else if polls && job.pages.count.is_some() {
+        "pages.count (--page-count) asks for pages in any order, and the pages of a job with [poll] follow its last answer: leave one of them out"
     } else if polls && is_batch {
-        "[poll] submits a job for each row, and batch.size (--batch) asks for many rows at once: leave one of them out"
+        "[poll] submits a job for each row, and batch.size (--batch) asks for many rows at once: leave one of them out, or let the file that makes the input put many rows into each of its own"
     } else if is_batch && has_pages {
         "batch.size (--batch) asks for many rows at once, and pages go on with one: leave one of them out"
     } else if is_batch && rows == RowBinding::Requests {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -469,7 +469,11 @@ fn a_plan_shows_the_polls_and_names_what_is_wrong() {
         ("every = '0s'", PRICE, "poll.every is 0"),
         ("url = '/jobs/{{ jobb }}'\nsubmitted = { job = '.id' }", PRICE, "did you mean \"job\"?"),
         ("submitted = { id = '.id' }", PRICE, "poll.submitted.id has the name of a field"),
-        (DONE, "[pages]\nnext = 'link'\n[extract]\nx = '.x'", "[poll] takes the last answer"),
+        (
+            DONE,
+            "[pages]\npage = 'page'\ncount = '.pages'\n[extract]\nx = '.x'",
+            "the pages of a job with [poll] follow its last answer",
+        ),
         (
             DONE,
             "[batch]\nsize = 9\n[items]\neach='.[]'\nmatch='id=.id'\n[extract]\nx='.x'",
@@ -482,4 +486,75 @@ fn a_plan_shows_the_polls_and_names_what_is_wrong() {
         assert!(ended.stderr.contains(why), "{why}: {}", ended.stderr);
     }
     assert_eq!(mock.judgement().requests, 0);
+}
+
+/// A server whose jobs are done at the second poll, with three pages of results by a cursor or by
+/// a link, and a file.
+fn results() -> recorder::Recorder {
+    let polls = AtomicUsize::new(0);
+    recorder::Recorder::answering(move |came| {
+        let target = came.line.split(' ').nth(1).unwrap();
+        let page = |number: u32| {
+            let items: Vec<u32> = (number * 2..number * 2 + 2).collect();
+            let next = (number < 2).then(|| format!("p{}", number + 1));
+            let link = next.as_ref().map(|next| format!("/results/{next}"));
+            json!({"state": "done", "items": items, "next": next, "link": link}).to_string()
+        };
+        if came.line.starts_with("POST") {
+            return recorder::answer("202 Accepted", &[("location", "/job/7?view=full")], "{}");
+        }
+        match target.rsplit_once('p') {
+            Some((_, number)) => recorder::json(&page(number.parse().unwrap())),
+            None if polls.fetch_add(1, Ordering::SeqCst) % 2 == 0 => {
+                recorder::json(r#"{"state": "running"}"#)
+            }
+            None => recorder::json(&page(0)),
+        }
+    })
+}
+
+/// The job of two rows before such a server, with these parts.
+fn job_of(server: &recorder::Recorder, parts: &str) -> String {
+    format!(
+        "[input]\nlist = ['a', 'b']\n[request]\nmethod = 'POST'\nurl = '{}/jobs'\n[poll]\nevery = '5ms'\nuntil = '.state == \"done\"'\n{parts}",
+        server.url()
+    )
+}
+
+#[test]
+fn pages_follow_the_last_answer_of_a_job() {
+    for (pages, second) in [
+        ("cursor = 'after=.next'", "GET /job/7?view=full&after=p1 HTTP/1.1"),
+        ("next = '.link'", "GET /results/p1 HTTP/1.1"),
+    ] {
+        for (parts, expected) in [
+            ("[items]\neach = '.items[]'\n[extract]\nn = '.'", json!([0, 1, 2, 3, 4, 5])),
+            ("[extract]\nn = '.items'", json!([[0, 1, 2, 3, 4, 5]])),
+        ] {
+            let (place, server) = (Place::new(), results());
+            let job = job_of(&server, &format!("[pages]\n{pages}\n{parts}"));
+            let ended = run().flags(&place.file("job.toml", &job)).flags("-w 1 -c 1").exits(0);
+            let records = ended.records();
+            let of_first = records.iter().filter(|record| record["_row"] == 0).cloned();
+            let of_first: Vec<Value> = of_first.collect();
+            assert_eq!(json!(each(&of_first, "n")), expected, "{pages} {parts}");
+            let lines: Vec<String> = server.came().into_iter().map(|came| came.line).collect();
+            assert_eq!(lines.iter().filter(|line| line.starts_with("POST")).count(), 2);
+            assert!(lines.iter().any(|line| line == second), "{lines:?}");
+        }
+    }
+}
+
+#[test]
+fn the_last_answer_of_a_job_is_saved() {
+    let (place, server) = (Place::new(), results());
+    let save = format!("save = '{}'\n", place.path("out/{{ line }}.json"));
+    let job = save + &job_of(&server, "[extract]\nn = '.items[1]'");
+    let ended = run().flags(&place.file("job.toml", &job)).flags("-w 1 -c 1").exits(0);
+    for record in ended.records() {
+        let name = record["line"].as_str().unwrap();
+        assert_eq!(record["_file"], place.path(&format!("out/{name}.json")));
+        assert_eq!(place.json(&format!("out/{name}.json"))["items"], json!([0, 1]));
+        assert_eq!(record["n"], 1, "{record}");
+    }
 }

@@ -254,6 +254,7 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
             FailureKind::Missing if has_begun => Ok(()),
             _ => Err(failure),
         });
+        self.executor.keep_jobs_of(outcome.as_ref().err());
         if let Some(progress) = self.progress.take() {
             self.end_rest(&progress, outcome).await
         } else if self.executor.stage().each.is_some() {

@@ -59,7 +59,7 @@ impl RowExecutor {
     ) -> Result<(), Cancelled> {
         let start = self.requests.context.plan.output.page_start(&row).cloned();
         let mut collector = PageCollector::new(self, row, start.as_ref(), emit);
-        let mut history = PageHistory::default();
+        let history = PageHistory::default();
         if let Some(start) = &start
             && self.pages().is_some_and(Pages::has_count)
         {
@@ -69,10 +69,20 @@ impl RowExecutor {
                 Err(failure) => return collector.end(Err(failure)).await,
             }
         }
-        let PageStart { number: first, mut address, .. } = start.unwrap_or_else(|| self.first());
-        let mut before = self.before(collector.row(), &address);
-        for number in first.. {
-            let page = self.page(collector.row(), number, address, before.as_ref()).await?;
+        let PageStart { number, address, .. } = start.unwrap_or_else(|| self.first());
+        let before = self.before(collector.row(), &address);
+        let page = self.page(collector.row(), number, address, before.as_ref()).await?;
+        self.follow(page, collector, history).await
+    }
+
+    /// Takes a page of a row, and all that follow it.
+    pub(super) async fn follow<E: AsyncFn(Record)>(
+        self: &Rc<Self>,
+        mut page: FetchedPage,
+        mut collector: PageCollector<'_, E>,
+        mut history: PageHistory,
+    ) -> Result<(), Cancelled> {
+        loop {
             let contents = match collector.contents(&page) {
                 Ok(contents) => contents,
                 Err(failure) => return collector.end(Err(failure)).await,
@@ -86,15 +96,15 @@ impl RowExecutor {
                 return collector.end(Ok(())).await;
             }
             collector.warning = after.warning;
-            match after.next {
-                Ok(NextPage::Page(next)) => address = next,
+            let address = match after.next {
+                Ok(NextPage::Page(next)) => next,
                 Ok(NextPage::Rest(count)) => return self.rest(1..count, collector, history).await,
                 Ok(NextPage::Nothing) => return collector.end(Ok(())).await,
                 Err(failure) => return collector.end(Err(failure)).await,
-            }
-            before = page.request;
+            };
+            let (number, before) = (page.number + 1, page.request.as_ref());
+            page = self.page(collector.row(), number, address, before).await?;
         }
-        Ok(())
     }
 
     /// The first page of a list.
@@ -139,6 +149,10 @@ impl RowExecutor {
         else {
             return;
         };
+        // The pages of a job begin with its last answer, which a later run polls for.
+        if self.submits() {
+            return;
+        }
         let address = match &page.address {
             PageAddress::Url(_) => PageAddress::Url(request.uri().to_string()),
             address => address.clone(),
@@ -377,6 +391,12 @@ impl RowExecutor {
     ) -> Result<PageRequest, Failure> {
         let request = match (address, before) {
             (PageAddress::Url(url), Some(before)) => return self.linked_page(before, url),
+            // The pages of a job are at the address of its last answer.
+            (PageAddress::Param(name, value), Some(before)) if self.submits() => {
+                let (mut request, trust) = (before.request.clone(), before.trust);
+                set_param(&mut request, name, value)?;
+                return Ok(PageRequest { request, trust });
+            }
             (PageAddress::Param(name, value), _) => self.with_param(row, name, value)?,
             _ => self.stage().render(row)?,
         };
@@ -406,21 +426,27 @@ impl RowExecutor {
             return self.stage().render(&row);
         }
         let mut request = self.stage().render(row)?;
-        let text = match value {
-            Value::Null => return Ok(request),
-            Value::String(text) => text.clone(),
-            Value::Array(_) | Value::Object(_) => {
-                let why = format!(
-                    "pages.cursor gave {value}, which is no text or number: in a body it may be any value, such as --json '{{\"{name}\": \"{{{{ {name} }}}}\"}}'"
-                );
-                return Err(Failure::new(FailureKind::MissingNextPage, why));
-            }
-            other => other.to_string(),
-        };
-        let uri = with_param(request.uri(), name, &text);
-        *request.uri_mut() = uri.map_err(|why| Failure::new(FailureKind::Input, why))?;
+        set_param(&mut request, name, value)?;
         Ok(request)
     }
+}
+
+/// Gives a parameter of the query this value, if it has one.
+fn set_param(request: &mut Request<Bytes>, name: &str, value: &Value) -> Result<(), Failure> {
+    let text = match value {
+        Value::Null => return Ok(()),
+        Value::String(text) => text.clone(),
+        Value::Array(_) | Value::Object(_) => {
+            let why = format!(
+                "pages.cursor gave {value}, which is no text or number: in a body it may be any value, such as --json '{{\"{name}\": \"{{{{ {name} }}}}\"}}'"
+            );
+            return Err(Failure::new(FailureKind::MissingNextPage, why));
+        }
+        other => other.to_string(),
+    };
+    let uri = with_param(request.uri(), name, &text);
+    *request.uri_mut() = uri.map_err(|why| Failure::new(FailureKind::Input, why))?;
+    Ok(())
 }
 
 /// Pages that are being fetched, in their order; to drop it aborts the fetches.

@@ -3,6 +3,8 @@
 //! Between two polls the row waits in the worker's queue and holds no request. Each poll is
 //! tried again like any other request, and each attempt has its own permit.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use http::header::HeaderName;
 use http::{HeaderMap, Method, Request};
@@ -19,7 +21,7 @@ use crate::extract::{AnswerContext, Document};
 use crate::judge::{Tries, signals};
 use crate::limit::duration;
 use crate::metrics::WaitReason;
-use crate::pages::PageAddress;
+use crate::pages::{PageAddress, PageHistory};
 use crate::plan::Stage;
 use crate::poll::{JobState, Poll};
 use crate::record::{Failure, FailureKind, Record};
@@ -69,7 +71,7 @@ impl RowExecutor {
     /// Submits the job of a row, unless an earlier run has done so. The row waits for its first
     /// poll then, or has its record.
     pub(super) async fn submit<E: AsyncFn(Record)>(
-        &self,
+        self: &Rc<Self>,
         poll: &Poll,
         row: Row,
         emit: &E,
@@ -231,7 +233,7 @@ impl RowExecutor {
 
     /// Polls a job once. The row waits for its next poll then, or has its record.
     pub async fn poll<E: AsyncFn(Record)>(
-        &self,
+        self: &Rc<Self>,
         mut job: Box<PolledJob>,
         emit: &E,
     ) -> Result<(), Cancelled> {
@@ -308,13 +310,16 @@ impl RowExecutor {
 
     /// Takes the values of the answer of a job that is done.
     async fn finish_job<E: AsyncFn(Record)>(
-        &self,
+        self: &Rc<Self>,
         job: PolledJob,
         answer: Answer,
         emit: &E,
     ) -> Result<(), Cancelled> {
-        if self.stage().has_items() {
-            return self.finish_items(job, answer, emit).await;
+        if self.stage().has_items() || self.stage().pages.is_some() {
+            return self.finish_pages(job, answer, emit).await;
+        }
+        if self.stage().save.is_some() {
+            return self.finish_saved(job, answer, emit).await;
         }
         let PolledJob { row, request, trace, .. } = job;
         let context = self.stage().read_context(&answer, request.request.uri(), None);
@@ -324,8 +329,9 @@ impl RowExecutor {
         Ok(())
     }
 
-    async fn finish_items<E: AsyncFn(Record)>(
-        &self,
+    /// Takes the items of the answer of a job that is done, and of the pages that follow it.
+    async fn finish_pages<E: AsyncFn(Record)>(
+        self: &Rc<Self>,
         job: PolledJob,
         answer: Answer,
         emit: &E,
@@ -341,20 +347,31 @@ impl RowExecutor {
             request: Some(request),
             trace,
         };
-        let mut collector = PageCollector::new(self, row, None, emit);
-        let contents = collector.contents(&page);
-        self.keep_jobs_of(contents.as_ref().err());
-        match contents {
-            Ok(contents) => {
-                collector.take(contents, &page).await;
-                collector.end(Ok(())).await
-            }
-            Err(failure) => collector.end(Err(failure)).await,
-        }
+        let collector = PageCollector::new(self, row, None, emit);
+        self.follow(page, collector, PageHistory::default()).await
+    }
+
+    /// Saves the answer of a job that is done.
+    async fn finish_saved<E: AsyncFn(Record)>(
+        &self,
+        job: PolledJob,
+        answer: Answer,
+        emit: &E,
+    ) -> Result<(), Cancelled> {
+        let PolledJob { row, request, mut trace, .. } = job;
+        let uri = request.request.uri();
+        let saved = match self.download(&row) {
+            Ok(Some(download)) => self.save_answer(&row, uri, answer, download, &mut trace).await?,
+            Ok(None) => return Err(Cancelled),
+            Err(failure) => Err(failure),
+        };
+        self.keep_jobs_of(saved.as_ref().err());
+        self.emit_saved(row, trace, saved, emit).await;
+        Ok(())
     }
 
     /// Keeps the log of jobs if a row failed: its job can be polled again.
-    fn keep_jobs_of(&self, failure: Option<&Failure>) {
+    pub(super) fn keep_jobs_of(&self, failure: Option<&Failure>) {
         if let (Some(_), Some(log)) = (failure, &self.requests.logs.polls) {
             log.keep();
         }

@@ -6,7 +6,7 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Uri};
 use serde_json::Value;
 
 use super::RowExecutor;
@@ -21,7 +21,7 @@ use crate::save::{Download, SaveError};
 use crate::send::{Answer, Delivery, Lease, RequestHead, SendError, Started, encodings};
 
 /// The values of an answer, and the file that has its body.
-struct SavedAnswer {
+pub(super) struct SavedAnswer {
     values: Vec<Value>,
     file: SavedFile,
 }
@@ -42,16 +42,27 @@ impl RowExecutor {
             Ok((request, cost)) => self.save(&row, &request, &cost, &mut trace).await?,
             Err(failure) => Err(failure),
         };
+        self.emit_saved(row, trace, outcome, emit).await;
+        Ok(())
+    }
+
+    /// Hands on the record of a row whose answer is saved.
+    pub(super) async fn emit_saved<E: AsyncFn(Record)>(
+        &self,
+        row: Row,
+        trace: AttemptTrace,
+        outcome: Result<SavedAnswer, Failure>,
+        emit: &E,
+    ) {
         let (outcome, saved) = match outcome {
             Ok(SavedAnswer { values, file }) => (Ok(values), Some(Box::new(file))),
             Err(failure) => (Err(failure), None),
         };
         emit(Record { saved, ..self.record_of(row, trace, outcome) }).await;
-        Ok(())
     }
 
     /// The download of a row's answer; none if answers are not saved.
-    fn download(&self, row: &Row) -> Result<Option<Download>, Failure> {
+    pub(super) fn download(&self, row: &Row) -> Result<Option<Download>, Failure> {
         let files = &self.requests.context.files;
         let path = self.stage().renderer.saved_path(row).transpose()?;
         path.map(|path| files.begin(&path)).transpose()
@@ -72,7 +83,19 @@ impl RowExecutor {
             (Ok(_), None) => return Err(Cancelled),
             (Err(failure), _) => return Ok(Err(failure)),
         };
-        let context = self.stage().read_context(&answer, request.uri(), Some(row));
+        self.save_answer(row, request.uri(), answer, download, trace).await
+    }
+
+    /// Saves the answer of a row from this URL, if it has its values.
+    pub(super) async fn save_answer(
+        &self,
+        row: &Row,
+        uri: &Uri,
+        answer: Answer,
+        download: Download,
+        trace: &mut AttemptTrace,
+    ) -> Result<Result<SavedAnswer, Failure>, Cancelled> {
+        let context = self.stage().read_context(&answer, uri, Some(row));
         // Programs read nothing of a body that is not held.
         let kind = context.kind.filter(|_| !download.is_streamed());
         let context = AnswerContext { kind, ..context };
