@@ -119,6 +119,8 @@ pub use source::RowSource;
 
 mod convert;
 mod format;
+#[cfg(feature = "cli")]
+mod merge;
 mod row;
 pub use row::{Fields, Row};
 

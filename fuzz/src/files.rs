@@ -16,7 +16,7 @@ use crate::halves;
 pub fn rows(data: &[u8]) {
     let place = place();
     for name in ["a.csv", "a.tsv", "a.jsonl", "a.json", "a.txt"] {
-        let source = source(&written(&place, name, data));
+        let mut source = source(&written(&place, name, data));
         let rows: Result<Vec<Fields>, _> =
             source.rows().and_then(|rows| rows.map(|row| Ok(row?.fields)).collect());
         let survey = source.survey();

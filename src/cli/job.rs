@@ -67,6 +67,7 @@ impl JobArgs {
         };
         let flags = json!({
             "input": self.input.tree(),
+            "shard": self.input.shard(),
             "request": self.request.tree(),
             "auth": self.auth.auth_tree(),
             "secrets": self.auth.secrets_tree(),

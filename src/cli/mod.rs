@@ -23,6 +23,7 @@ mod init;
 mod job;
 mod live;
 mod man;
+mod merge;
 #[cfg(feature = "simulate")]
 mod mock;
 mod observe;
@@ -98,6 +99,8 @@ enum Command {
     Probe(probe::ProbeArgs),
     /// Verify from results files alone that limits were kept
     Verify(verify::VerifyArgs),
+    /// Merge the results files of shards, and prove that no row is missing or double
+    Merge(merge::MergeArgs),
     /// Write a first job file, for example from a curl command
     Init(init::InitArgs),
     /// Watch and steer a run that goes on in another terminal, in the background or in a container
@@ -162,6 +165,7 @@ fn carry_out(arguments: impl Iterator<Item = OsString>) -> Exit {
         Command::Simulate(arguments) => simulate::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),
         Command::Verify(arguments) => verify::main(&arguments),
+        Command::Merge(arguments) => merge::main(&arguments),
         Command::Init(arguments) => init::main(&arguments),
         Command::Top(arguments) => top::main(&arguments),
         Command::Report(arguments) => report::main(&arguments),

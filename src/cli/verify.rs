@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::format::Format;
 use crate::fs::file_lock;
 use crate::limit::{self, Limit, Measure};
 use crate::verify::{
@@ -29,7 +30,7 @@ pub struct VerifyArgs {
     per: Option<String>,
     /// The format of the files [default: by their names]
     #[arg(long)]
-    format: Option<crate::format::Format>,
+    format: Option<Format>,
 }
 
 const EXAMPLES: &str = "\
@@ -50,13 +51,22 @@ Exit codes:
 pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
     check_once(&arguments.results)?;
     let limits = limits(arguments)?;
+    show(&arguments.results, arguments.format, &limits)
+}
+
+/// Verifies these limits over all of these results files together, and prints the verdicts.
+pub(super) fn show(
+    results: &[String],
+    format: Option<Format>,
+    limits: &[ScopedLimit],
+) -> Result<Exit, Error> {
     let settings = |file: &String| source::Settings {
         file: Some(file.clone()),
-        format: arguments.format,
+        format,
         ..source::Settings::default()
     };
-    let files: Vec<_> = arguments.results.iter().map(settings).collect();
-    let verified = verify(&files, &limits)?;
+    let files: Vec<_> = results.iter().map(settings).collect();
+    let verified = verify(&files, limits)?;
     for check in &verified.checks {
         say::result(&crate::report::escape(&line(check, &verified)));
     }
@@ -67,7 +77,7 @@ pub fn main(arguments: &VerifyArgs) -> Result<Exit, Error> {
 }
 
 /// Refuses a file that is given twice: its requests would count twice.
-fn check_once(results: &[String]) -> Result<(), Error> {
+pub(super) fn check_once(results: &[String]) -> Result<(), Error> {
     for (index, file) in results.iter().enumerate() {
         let is_it = |other: &&String| file_lock::is_one_file(Path::new(other), Path::new(file));
         if results[..index].contains(file) || results[..index].iter().any(|it| is_it(&it)) {
@@ -86,7 +96,12 @@ fn limits(arguments: &VerifyArgs) -> Result<Vec<ScopedLimit>, Error> {
         let files = arguments.results.len();
         return Ok(limits.map(|limit| ScopedLimit::new(limit, scope.clone(), files)).collect());
     }
-    let results: Vec<&Path> = arguments.results.iter().map(Path::new).collect();
+    known_limits(&arguments.results)
+}
+
+/// The limits of the runs of these results files; notes name those that can't be checked.
+pub(super) fn known_limits(results: &[String]) -> Result<Vec<ScopedLimit>, Error> {
+    let results: Vec<&Path> = results.iter().map(Path::new).collect();
     let KnownLimits { limits, unproven } = limits_of(&results)?;
     for why in unproven {
         say::note(&format!("throng: not checked: {why}"));

@@ -92,6 +92,8 @@ const LONGEST_SHOWN: usize = 40;
 pub struct Survey {
     /// How many rows there are, or will be taken; none if that is not known.
     pub rows: Option<u64>,
+    /// How many rows all shards take together, if a shard takes a part; likewise.
+    pub all: Option<u64>,
     /// The names of all fields in the order they first appear. Those that
     /// first appear after row 0 are left out when there are 2001 names already.
     pub names: Vec<String>,
@@ -102,13 +104,19 @@ pub struct Survey {
 }
 
 /// How many rows `Survey::first` has at most.
-pub(super) const FIRST: u64 = 3;
+pub(crate) const FIRST: u64 = 3;
 
 /// How many names rows after the first may add up to: one more than a SQLite database
 /// has columns, so that too many of them are noticed.
 const NAMES: usize = 2001;
 
 impl Survey {
+    /// How many rows the input has, or how many of its first ones are taken.
+    #[must_use]
+    pub fn of_all_shards(&self) -> Option<u64> {
+        self.all.or(self.rows)
+    }
+
     /// The number of the first row without a field of this name; none if all
     /// rows have it, or if no row is known.
     #[must_use]

@@ -9,16 +9,17 @@ use crate::hooks::ResponseStep;
 use crate::limit;
 use crate::pages;
 use crate::poll;
-use crate::sink::{Identity, RunLimit, fingerprint};
-use crate::source::{self, Source};
+use crate::sink::{Identity, RunLimit, ShardFacts, fingerprint};
+use crate::source::{self, Source, Survey};
 
 /// What identifies a run of this job with this number of rows. The input is read once for it.
 pub fn of(
     job: &Job,
     hooks: &JobParts,
     source: &Source,
-    rows: Option<u64>,
+    survey: &Survey,
 ) -> Result<Identity, Error> {
+    let (rows, rows_of_all) = (survey.rows, survey.of_all_shards());
     let request = &job.request;
     let body = json!([
         request.data,
@@ -62,7 +63,8 @@ pub fn of(
     let request_hook = hooks.request.as_ref().map(|_| ("the request hook", json!(true)));
     let response_hook =
         hooks.response.as_ref().map(|step| ("the response hook", json!([step.values, step.many])));
-    let parts = parts.into_iter().chain(save).chain(request_hook).chain(response_hook);
+    let shard = job.limit.shard.map(|shard| ("shard", json!(shard.to_string())));
+    let parts = parts.into_iter().chain(save).chain(shard).chain(request_hook).chain(response_hook);
     Ok(Identity {
         input: source.fingerprint(u64::MAX)?,
         parts: parts
@@ -74,6 +76,11 @@ pub fn of(
         // A run knows whether it shares them when it begins.
         is_alone: false,
         rows,
+        shard: job.limit.shard.map(|shard| ShardFacts {
+            index: shard.index(),
+            count: shard.count(),
+            rows_of_all,
+        }),
         values: hooks.response.as_ref().map_or_else(|| values(job), ResponseStep::names),
         joins_pages: joins_pages(job),
     })
@@ -193,7 +200,9 @@ mod tests {
                 "answer-format": kind,
             }));
             let job = job.unwrap();
-            of(&job, &JobParts::default(), &Source::new(&job.input).unwrap(), None).unwrap().parts
+            of(&job, &JobParts::default(), &Source::new(&job.input).unwrap(), &Survey::default())
+                .unwrap()
+                .parts
         };
         assert_eq!(parts(Value::Null), parts(Value::Null));
         assert_ne!(parts(Value::Null), parts(json!("csv")));
@@ -209,7 +218,8 @@ mod tests {
                 "step": [step],
             }));
             let job = job.unwrap();
-            of(&job, &JobParts::default(), &Source::new(&job.input).unwrap(), None).unwrap()
+            of(&job, &JobParts::default(), &Source::new(&job.input).unwrap(), &Survey::default())
+                .unwrap()
         };
         let step = of_step(json!({"request": {"url": "http://h/{{ id }}"}}));
         let faster = json!({

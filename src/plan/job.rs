@@ -46,6 +46,10 @@ pub struct Job {
     pub sandboxed: bool,
     /// Where rows come from.
     pub input: source::Settings,
+    /// Which of several runs this is that divide the rows and the limits: `3/8`, or `auto` where
+    /// a scheduler says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
     /// What to ask for each row.
     pub request: render::Settings,
     /// How requests are signed.

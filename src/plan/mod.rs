@@ -42,6 +42,7 @@ mod profile;
 mod resume;
 mod room;
 mod sandbox;
+mod shard;
 mod stage;
 mod stages;
 mod warnings;
@@ -140,6 +141,7 @@ impl Plan {
         vault: &Arc<Vault>,
     ) -> Result<Plan, Error> {
         let context = RenderContext { environment, vault };
+        let job = &shard::settled(job, environment)?;
         before::check(job)?;
         let login = Login::new(&job.before, &job.limit.keys, &context)?.map(Arc::new);
         let (mut stages, mut notes) = stages::of(job, parts, login.as_ref(), &context)?;
@@ -148,7 +150,9 @@ impl Plan {
         let workers = WorkerConfig::new(&job.workers)?;
         check_files(job)?;
         let mut output = Output::new(&output_settings(job), !stages.iter().any(Stage::announces))?;
+        let key = job.output.key.as_deref();
         let source = parts.source(&input(job, parts, &stages[0]))?;
+        let mut source = source.of_shard(job.limit.shard, key)?;
         let survey = source.survey()?;
         checks::settle_hosts(&mut stages[0], job, &source)?;
         checks::check_fields(&stages[0], &source, &survey)?;
@@ -162,7 +166,7 @@ impl Plan {
         let fields = survey.rows.map(|_| fields).filter(|_| !last.has_unnamed_values());
         let columns = columns(&stages, fields, job.output.replace_fields)?;
         output.check_columns(&columns)?;
-        let identity = identity::of(job, parts, &source, survey.rows)?;
+        let identity = identity::of(job, parts, &source, &survey)?;
         output.confirm(&identity, !stages.iter().any(Stage::announces))?;
         let files = workers::file_limit();
         let free = files.saturating_sub(workers::open_files());
@@ -250,7 +254,7 @@ impl Plan {
 
     /// Whether only the first rows are taken of an input that may have more.
     pub(crate) fn is_cut_short(&self) -> bool {
-        self.survey.rows.is_some_and(|rows| rows == self.source.most())
+        self.survey.of_all_shards().is_some_and(|rows| rows == self.source.most())
     }
 
     /// The file or directory that the rows come from, if they come from one.

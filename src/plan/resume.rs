@@ -159,7 +159,7 @@ fn job_changed(
 
 /// Whether the rows with a record may differ from the input's; added rows don't count.
 fn may_differ(output: &Output, source: &Source, survey: &Survey) -> Result<bool, Error> {
-    if survey.rows.is_some_and(|rows| output.least_rows() > rows) {
+    if survey.of_all_shards().is_some_and(|rows| output.least_rows() > rows) {
         return Ok(true);
     }
     match output.before().and_then(|before| before.input.as_ref()) {

@@ -60,5 +60,5 @@ pub use resume::completed::{CompletedRows, ItemProgress, KeyCheck};
 pub(crate) use resume::counted;
 pub(crate) use revision::Revision;
 pub use settings::{Existing, Order, RetryFailed, Settings, Sync};
-pub use sidecar::{Identity, RunFacts, RunLimit, facts_of, fingerprint};
+pub use sidecar::{Identity, RunFacts, RunLimit, ShardFacts, facts_of, fingerprint};
 pub use writer::Writer;

@@ -10,11 +10,13 @@
 //! - `program`: rows that the program makes itself
 //! - `head`: the first bytes of a text, and the format that they are like
 //! - `settings`: the `input` of a job
+//! - `shard`: the rows of one of several runs
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::format::rows::RowReader;
+use crate::format::rows::{FIRST, RowReader};
+use crate::limit::Shard;
 use crate::row::Row;
 
 mod encoding;
@@ -24,6 +26,7 @@ mod origin;
 mod program;
 mod remote;
 mod settings;
+mod shard;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +35,7 @@ use origin::SourceOrigin;
 pub(crate) use program::ProgramRows;
 pub use program::RowSource;
 pub use settings::Settings;
+use shard::ShardRows;
 
 /// The fingerprint of the beginning of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +51,8 @@ pub struct InputFingerprint {
 pub struct Source {
     origin: SourceOrigin,
     most: u64,
+    /// The part of the rows that are taken; none if all are.
+    shard: Option<ShardRows>,
 }
 
 impl Source {
@@ -60,6 +66,7 @@ impl Source {
         Ok(Source {
             origin: SourceOrigin::new(settings).map_err(Error::plan)?,
             most: settings.take.unwrap_or(u64::MAX),
+            shard: None,
         })
     }
 
@@ -74,7 +81,23 @@ impl Source {
                 "the job names an input, and the program gives rows: remove one of them",
             ));
         }
-        Ok(Source { origin: SourceOrigin::Program(rows), most })
+        Ok(Source { origin: SourceOrigin::Program(rows), most, shard: None })
+    }
+
+    /// The source with the rows of one shard alone: those whose value of the field `key` falls
+    /// to it, or else a range, which [`Source::survey`] settles.
+    ///
+    /// # Errors
+    ///
+    /// A range of an input that can't be counted.
+    pub fn of_shard(self, shard: Option<Shard>, key: Option<&str>) -> Result<Source, Error> {
+        if shard.is_some() && key.is_none() && !self.origin.lasts() {
+            return Err(Error::plan(format!(
+                "the rows of {} can't be counted before they are divided (--shard): give a file, or the field that decides with --key FIELD",
+                self.name()
+            )));
+        }
+        Ok(Source { shard: shard.map(|shard| ShardRows::new(shard, key)), ..self })
     }
 
     /// Its name in messages: its path, `standard input` or `the job's list`.
@@ -104,7 +127,13 @@ impl Source {
     /// A later mistake is an item: a plan error before the first row, then a stop.
     pub fn rows(&self) -> Result<Rows, Error> {
         let items = self.origin.open().map_err(Error::plan)?;
-        Ok(numbered(items, self.most))
+        Ok(match self.shard.clone() {
+            None => numbered(items, self.most),
+            Some(shard) => {
+                let rows = numbered(items, self.most.min(shard.range().end));
+                Box::new(rows.filter(move |row| row.as_ref().map_or(true, |row| shard.has(row))))
+            }
+        })
     }
 
     /// The fingerprint of the first `most` bytes; none if they can't be read twice.
@@ -135,12 +164,32 @@ impl Source {
     /// # Errors
     ///
     /// A plan error for the first mistake in the data, with its place.
-    pub fn survey(&self) -> Result<Survey, Error> {
+    pub fn survey(&mut self) -> Result<Survey, Error> {
         if !self.origin.lasts() {
             return Ok(Survey::default());
         }
         let mut items = self.origin.open().map_err(Error::plan)?;
-        items.survey(self.most).map_err(Error::plan)
+        let mut survey = items.survey(self.most).map_err(Error::plan)?;
+        let all = survey.rows.unwrap_or(0);
+        let Some(shard) = &mut self.shard else {
+            return Ok(survey);
+        };
+        shard.count(all);
+        let is_range = shard.is_range();
+        let range = shard.range();
+        survey.first = self.rows()?.take(FIRST as usize).collect::<Result<_, _>>()?;
+        survey.rows = Some(if is_range { range.end - range.start } else { self.count_rows()? });
+        survey.all = Some(all);
+        Ok(survey)
+    }
+
+    fn count_rows(&self) -> Result<u64, Error> {
+        let mut count = 0;
+        for row in self.rows()? {
+            row?;
+            count += 1;
+        }
+        Ok(count)
     }
 }
 

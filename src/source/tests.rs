@@ -46,7 +46,7 @@ fn marks_and_line_ends_change_nothing() {
         let windows = format!("\u{FEFF}{}", text.replace('\n', "\r\n"));
         for text in [text, &windows] {
             let (_folder, settings) = written(name, text.as_bytes());
-            let source = Source::new(&settings).unwrap();
+            let mut source = Source::new(&settings).unwrap();
             assert_eq!(fields(&source), [json!({"line": "x"}), json!({"line": "y"})], "{name}");
             assert_eq!(source.survey().unwrap().rows, Some(2));
         }
@@ -57,7 +57,7 @@ fn marks_and_line_ends_change_nothing() {
 fn rows_can_be_read_again_and_only_those_taken() {
     for (name, text) in TWO_ROWS {
         let (_folder, settings) = written(name, text.as_bytes());
-        let source = Source::new(&Settings { take: Some(1), ..settings }).unwrap();
+        let mut source = Source::new(&Settings { take: Some(1), ..settings }).unwrap();
         let survey = source.survey().unwrap();
         assert_eq!((survey.rows, survey.names), (Some(1), vec!["line".into()]));
         let rows: Vec<Row> = source.clone().rows().unwrap().map(Result::unwrap).collect();
@@ -68,7 +68,7 @@ fn rows_can_be_read_again_and_only_those_taken() {
 #[test]
 fn a_late_mistake_is_a_plan_error_ahead_and_a_stop_on_the_way() {
     let (_folder, settings) = written("a.csv", b"a\n1\n2,3\n");
-    let source = Source::new(&settings).unwrap();
+    let mut source = Source::new(&settings).unwrap();
     let ahead = source.survey().unwrap_err();
     let on_the_way = source.rows().unwrap().last().unwrap().unwrap_err();
     assert_eq!(ahead.to_string(), on_the_way.to_string());
@@ -112,7 +112,7 @@ fn a_named_pipe_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe.csv");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    let source = Source::new(&settings(&path)).unwrap();
+    let mut source = Source::new(&settings(&path)).unwrap();
     assert_eq!(source.survey(), Ok(Survey::default()));
     let writer = thread::spawn(move || fs::write(path, "a\n1\n").unwrap());
     assert_eq!(fields(&source), [json!({"a": "1"})]);

@@ -51,7 +51,7 @@ impl Arrival {
 }
 
 /// Whether a record is the only one of its row, or the last one.
-pub(super) fn ends_row(fields: &Fields) -> bool {
+pub fn ends_row(fields: &Fields) -> bool {
     match fields.get("_last") {
         Some(Value::Bool(last)) => *last,
         Some(Value::String(last)) => !last.eq_ignore_ascii_case("false"),

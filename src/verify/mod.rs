@@ -31,6 +31,7 @@ mod known;
 mod peak;
 
 pub(crate) use arrivals::Arrival;
+pub use arrivals::ends_row;
 pub use known::{KnownLimits, Scope, ScopedLimit, limits_of};
 pub(crate) use peak::Level;
 use peak::{Moment, Moments, Peak};

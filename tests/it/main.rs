@@ -93,6 +93,7 @@ mod secrets;
 mod security;
 mod sending;
 mod servers;
+mod shards;
 mod shared;
 mod shares;
 mod signals;

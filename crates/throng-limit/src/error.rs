@@ -32,6 +32,25 @@ pub enum LimitError {
         /// The text.
         text: String,
     },
+    /// A text names no shard.
+    InvalidShard {
+        /// The text.
+        text: String,
+    },
+    /// A limit is too small to be divided among shards.
+    Indivisible {
+        /// The limit, as it was written.
+        limit: String,
+        /// Number of shards.
+        shards: u64,
+    },
+    /// The shares of all shards together are more than the limit.
+    SharesTooLarge {
+        /// The share of each shard.
+        share: String,
+        /// Number of shards.
+        shards: u64,
+    },
     /// A rate allows nothing.
     ZeroRate,
     /// A period is too short or too long.
@@ -73,6 +92,18 @@ impl fmt::Display for LimitError {
             LimitError::InvalidShare { text } => {
                 write!(f, "\"{text}\" is not a share such as 80% (more than 0, at most 100)")
             }
+            LimitError::InvalidShard { text } => write!(
+                f,
+                "\"{text}\" is no shard: shards are counted from 1/N to N/N, such as 3/8"
+            ),
+            LimitError::Indivisible { limit, shards } => write!(
+                f,
+                "{limit} can't be divided among {shards} shards so that they keep it together: use fewer shards"
+            ),
+            LimitError::SharesTooLarge { share, shards } => write!(
+                f,
+                "{shards} shards that use {share} of a limit each are more than the limit: leave the share out, so that each uses an equal part"
+            ),
             LimitError::ZeroRate => {
                 f.write_str("a rate of 0 would never send anything: allow at least 1")
             }

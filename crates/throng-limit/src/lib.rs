@@ -23,7 +23,7 @@ pub use error::{AcquireError, LimitError, UnknownUnit};
 mod config;
 pub use config::{AccountShare, Counting, Details, Guard, Limit, Rate, Shape};
 #[doc(hidden)]
-pub use config::{LINGER, LimitScope, Policy, Rule, Settings, Sharing, UncountedOutcome};
+pub use config::{LINGER, LimitScope, Policy, Rule, Settings, Shard, Sharing, UncountedOutcome};
 
 /// The JSON Schema of a job's limits.
 #[cfg(feature = "schema")]

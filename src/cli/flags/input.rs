@@ -25,6 +25,9 @@ pub struct InputFlags {
     /// Only the first N rows
     #[arg(long, value_name = "N", visible_alias = "num-api-requests", alias = "num_api_requests")]
     take: Option<u64>,
+    /// This run is shard I of N, on machines of their own: it takes its part of the rows (by --key, or else a range) and of the limits; auto, or auto/N: as the scheduler says (Kubernetes, Slurm, …)
+    #[arg(long, value_name = "I/N")]
+    shard: Option<String>,
 }
 
 fn input_help() -> String {
@@ -35,6 +38,11 @@ fn input_help() -> String {
 }
 
 impl InputFlags {
+    /// Which of several runs this is.
+    pub fn shard(&self) -> Option<&str> {
+        self.shard.as_deref()
+    }
+
     pub fn tree(&self) -> Value {
         let mut tree = self.text.tree();
         tree["file"] = json!(self.input);

@@ -165,6 +165,7 @@ fn assumed(
     let is_plain = matches!(settings.existing, Existing::Resume | Existing::ResumeOrNew)
         && !settings.retry_failed.is_any()
         && settings.key.is_none()
+        && before.identity.shard.is_none()
         && (!format.is_appended() || settings.selection().is_some());
     let is_there = MadeFile::at(path, made.failed, made.missing).as_ref() == Some(made);
     (is_plain && is_there && made.failed == 0)

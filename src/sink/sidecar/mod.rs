@@ -111,6 +111,10 @@ pub struct RunFacts {
     pub records: u64,
     /// The names of the values.
     pub values: Vec<String>,
+    /// The part of the rows that the run had, if it was one of several shards.
+    pub shard: Option<ShardFacts>,
+    /// Fingerprints of the parts of the job that the records depend on, and of the input.
+    pub fingerprints: Vec<(String, String)>,
 }
 
 /// A limit of a run.
@@ -136,6 +140,12 @@ pub fn facts_of(results: &Path) -> Option<RunFacts> {
         complete,
         records,
         values: identity.values,
+        shard: identity.shard,
+        fingerprints: identity
+            .parts
+            .into_iter()
+            .chain(identity.input.map(|input| ("the input".to_owned(), input.blake3)))
+            .collect(),
     })
 }
 
@@ -212,12 +222,26 @@ pub struct Identity {
     /// Number of rows, if it is known before the run.
     #[serde(default)]
     pub rows: Option<u64>,
+    /// The part of the rows that the run had, if it was one of several shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardFacts>,
     /// The names of the values.
     #[serde(default)]
     pub values: Vec<String>,
     /// Whether a record has the values of all of its row's pages.
     #[serde(default)]
     pub joins_pages: bool,
+}
+
+/// The place of a run among those that divide the rows of one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardFacts {
+    /// Its number, from 1 to `count`.
+    pub index: u64,
+    /// Number of shards.
+    pub count: u64,
+    /// Number of rows of all shards together, if it was known before the run.
+    pub rows_of_all: Option<u64>,
 }
 
 /// A short hash of a text.

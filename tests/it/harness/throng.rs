@@ -62,6 +62,12 @@ impl Throng {
         self
     }
 
+    /// An argument without a flag.
+    pub fn operand(mut self, value: &str) -> Throng {
+        self.0.arg(value);
+        self
+    }
+
     pub fn arg(mut self, flag: &str, value: &str) -> Throng {
         self.0.args([flag, value]);
         self

@@ -82,6 +82,11 @@ pub struct Details {
 pub struct AccountShare(f64);
 
 impl AccountShare {
+    /// Whether this number of equal shares is more than the whole.
+    pub(crate) fn exceeds_whole(self, shares: u64) -> bool {
+        self.0 * shares as f64 > 1.0 + 1e-9
+    }
+
     /// So much of this; never nothing.
     #[must_use]
     pub fn of(self, units: u64) -> u64 {

@@ -8,6 +8,8 @@ mod counting;
 pub use counting::Counting;
 mod limit;
 pub use limit::{AccountShare, Details, Limit};
+mod shard;
+pub use shard::Shard;
 mod settings;
 pub use settings::{Settings, Shape, Sharing, UncountedOutcome};
 mod rule;

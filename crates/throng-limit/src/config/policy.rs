@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::rule::{LimitScope, Rule, RuleTarget, Waits};
-use crate::config::{Guard, Limit, Rate, Settings, UncountedOutcome};
+use crate::config::{AccountShare, Guard, Limit, Rate, Settings, Shard, UncountedOutcome};
 use crate::error::LimitError;
 use crate::gate::cost::Cost;
 use crate::gate::limit_set::LimitSet;
@@ -65,14 +65,14 @@ impl Policy {
             linger,
         };
         for limit in &settings.rate {
-            policy.add_limit(limit, settings);
+            policy.add_limit(limit, settings)?;
         }
         check_amounts(settings)?;
         if settings.linger.is_some_and(|linger| linger > LONGEST_LINGER) {
             return Err(LimitError::LingerTooLong);
         }
         settings.account.as_deref().map_or(Ok(()), check_account)?;
-        policy.add_beside(settings);
+        policy.add_beside(settings)?;
         if let Some(route) = &settings.route {
             if !policy.keys.is_empty() {
                 return Err(LimitError::RouteAndKeys);
@@ -85,21 +85,39 @@ impl Policy {
         Ok(policy)
     }
 
-    fn add_limit(&mut self, limit: &Limit, settings: &Settings) {
+    fn add_limit(&mut self, limit: &Limit, settings: &Settings) -> Result<(), LimitError> {
         let target = RuleTarget {
             unit: self.unit(limit.unit.as_deref().unwrap_or(REQUESTS)),
             scope: self.scope(limit.details.per.as_ref().or(settings.per.as_ref())),
         };
-        self.rules.extend(Rule::of_limit(limit, settings, target, self.waits()));
+        let rules = Rule::of_limit(limit, settings, target, self.waits());
+        self.add_rules(rules, settings.shard, limit.details.share.or(settings.share))
+    }
+
+    /// Adds rules, and beside each of them the part of the run's shard.
+    fn add_rules(
+        &mut self,
+        rules: Vec<Rule>,
+        shard: Option<Shard>,
+        share: Option<AccountShare>,
+    ) -> Result<(), LimitError> {
+        for rule in rules {
+            let part = shard.map(|shard| rule.of_shard(shard, share)).transpose()?;
+            self.rules.push(rule);
+            self.rules.extend(part);
+        }
+        Ok(())
     }
 
     /// What stands beside the rates.
-    fn add_beside(&mut self, settings: &Settings) {
+    fn add_beside(&mut self, settings: &Settings) -> Result<(), LimitError> {
         if settings.spacing.is_some() || settings.in_flight.is_some() {
             let scope = self.scope(settings.per.as_ref());
             let target = RuleTarget { unit: 0, scope };
-            self.rules.extend(Rule::beside(settings, target, self.waits()));
+            let rules = Rule::beside(settings, target, self.waits());
+            self.add_rules(rules, settings.shard, None)?;
         }
+        Ok(())
     }
 
     fn waits(&self) -> Waits {

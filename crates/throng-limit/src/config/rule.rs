@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::config::{Guard, Limit, Settings, Shape};
+use crate::config::{AccountShare, Guard, Limit, Settings, Shape, Shard};
 use crate::duration;
+use crate::error::LimitError;
 use crate::kinds::bucket::BUCKET;
 use crate::kinds::concurrency::CONCURRENCY;
 use crate::kinds::spacing::{SPACING, SPREAD, SPREAD_OF_UNITS};
@@ -27,6 +28,8 @@ pub struct Rule {
     /// Whose it is.
     pub scope: LimitScope,
     unit_name: String,
+    /// The shard whose part of a limit it is.
+    shard: Option<Shard>,
     spec: &'static Spec,
     terms: Terms,
 }
@@ -68,7 +71,7 @@ impl Rule {
         waits: Waits,
     ) -> Vec<Rule> {
         let (details, spec) = (&limit.details, limit.counting.spec());
-        let share = details.share.or(settings.share);
+        let share = details.share.or(settings.share).filter(|_| settings.shard.is_none());
         let units = share.map_or(limit.amount.units, |share| share.of(limit.amount.units));
         let of_requests = limit.unit.is_none();
         let can_spread = units > 1 && spec.is_spreadable;
@@ -91,6 +94,7 @@ impl Rule {
             unit: target.unit,
             scope: target.scope,
             unit_name: limit.unit.clone().unwrap_or_else(|| REQUESTS.into()),
+            shard: None,
             spec,
             terms,
         };
@@ -106,6 +110,7 @@ impl Rule {
             unit: target.unit,
             scope: target.scope,
             unit_name: REQUESTS.into(),
+            shard: None,
             spec,
             terms: Terms {
                 units,
@@ -129,6 +134,32 @@ impl Rule {
             rule(name, cap, Duration::ZERO, &CONCURRENCY)
         });
         spacing.into_iter().chain(cap).collect()
+    }
+
+    /// The part of this shard, as a limit beside it. The whole limit holds for all runs on this
+    /// machine, and the part for the runs of one shard.
+    ///
+    /// # Errors
+    /// There is no part for each shard such that all together keep the limit.
+    pub(crate) fn of_shard(
+        &self,
+        shard: Shard,
+        share: Option<AccountShare>,
+    ) -> Result<Rule, LimitError> {
+        let shards = shard.count();
+        let divided = (self.spec.divided)(&self.terms, shard);
+        let terms = match share {
+            Some(share) if share.exceeds_whole(shards) => {
+                return Err(LimitError::SharesTooLarge { share: share.into(), shards });
+            }
+            Some(share) => {
+                divided.map(|terms| Terms { units: share.of(self.terms.units), ..terms })
+            }
+            None => divided,
+        };
+        let terms = terms.ok_or(LimitError::Indivisible { limit: self.name.clone(), shards })?;
+        let name = format!("{} of {} for shard {shard}", terms.units, self.name);
+        Ok(Rule { name, shard: Some(shard), terms, ..self.clone() })
     }
 
     /// A burst that is smaller than a window's is a bucket beside it.
@@ -255,6 +286,7 @@ impl Rule {
         Some(Quota {
             name: self.name.clone(),
             unit: self.unit_name.clone(),
+            shard: self.shard,
             period: self.terms.period,
             timeout: self.terms.timeout,
             linger: self.terms.linger,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::config::Guard;
-use crate::config::{AccountShare, Limit};
+use crate::config::{AccountShare, Limit, Shard};
 
 /// The `[limit]` part of a job. All of its limits hold at once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,9 @@ pub struct Settings {
     #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::ShareText>"))]
     #[serde(rename = "use")]
     pub share: Option<AccountShare>,
+    /// The run's place among the runs on several machines that divide the limits.
+    #[serde(skip)]
+    pub shard: Option<Shard>,
     /// With which runs the limits are shared.
     #[serde(rename = "share")]
     pub sharing: Sharing,

@@ -28,6 +28,11 @@ pub(crate) const GCRA: Spec = Spec {
     shared: Some(|terms| SharedTerms::bucket(terms, at_once(terms), terms.units)),
     measure: Some(|_, burst| Measure::Bucket { burst: tokens(burst) }),
     model: Some("gcra"),
+    divided: |terms, shard| {
+        // The requests that are due at once are the burst and one more, in each shard.
+        let at_once = Terms { burst: Some(at_once(terms)), ..terms.clone() }.divided(shard)?;
+        Some(Terms { burst: at_once.burst.map(|units| units - 1), ..at_once })
+    },
     ..Spec::new(Form::Prefix("gcra"), |terms| {
         Box::new(Bucket::new(terms, at_once(terms), terms.units))
     })

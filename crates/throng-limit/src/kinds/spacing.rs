@@ -101,6 +101,8 @@ pub(crate) const SPACING: Spec = Spec {
     rate_pattern: Some(|terms| RatePattern::paced(1, 1, terms.period)),
     most_at_once: |_| u64::MAX,
     gap: Some(|terms| terms.period),
+    // Requests of several shards can arrive at the same time, whatever the gap of each.
+    divided: |_, _| None,
     shared: Some(|terms| SharedTerms::gap(terms.period)),
     ..Spec::new(Form::Setting, |terms| Box::new(Spacing::new(terms.period)))
 };
@@ -110,6 +112,7 @@ pub(crate) const SPREAD: Spec = Spec {
     build: |terms| Box::new(Spacing::new(spread(terms))),
     rate_pattern: Some(|terms| RatePattern::paced(1, 1, spread(terms))),
     gap: Some(spread),
+    divided: Terms::divided,
     shared: Some(|terms| SharedTerms::gap(spread(terms))),
     ..SPACING
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use crate::config::Guard;
+use crate::config::{Guard, Shard};
 use crate::kinds::pattern::RatePattern;
 use crate::limiter::Limiter;
 use crate::quota::SharedTerms;
@@ -45,6 +45,9 @@ pub(crate) struct Spec {
     pub skew: fn(Duration) -> Duration,
     /// The least time between two sendings, if that is what it keeps.
     pub gap: Option<fn(&Terms) -> Duration>,
+    /// The part of one shard, such that the parts of all shards together keep the limit; none
+    /// if there is none.
+    pub divided: fn(&Terms, Shard) -> Option<Terms>,
     /// Whether all units of a window may come at once, so that a smaller burst is a limit
     /// beside it.
     pub is_window: bool,
@@ -152,6 +155,16 @@ impl Terms {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
+    /// The part of one shard of the units, and of a burst; none if one of them is nothing.
+    pub(crate) fn divided(&self, shard: Shard) -> Option<Terms> {
+        let part = |whole: u64| Some(shard.part(whole)).filter(|part| *part > 0);
+        let burst = match self.burst {
+            Some(burst) => Some(part(burst)?),
+            None => None,
+        };
+        Some(Terms { units: part(self.units)?, burst, ..self.clone() })
+    }
+
     /// The units in each period.
     pub(crate) fn in_windows(&self) -> RatePattern {
         RatePattern::Windows { amount: self.units, period: self.period }
@@ -173,6 +186,7 @@ impl Spec {
             period_error: |_| None,
             skew: |_| SKEW,
             gap: None,
+            divided: Terms::divided,
             is_window: false,
             is_spreadable: false,
             follows_calendar: false,

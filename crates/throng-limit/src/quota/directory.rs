@@ -119,7 +119,11 @@ pub fn path_of(
     let text = format!("{} {}", quota.unit, quota.name);
     let hash = file::checksum(text.as_bytes());
     let name = file_name(&text);
-    directory.join(names.directory(key)).join(format!("{name}-{hash:016x}.limit"))
+    let mut account = names.directory(key);
+    if let Some(shard) = quota.shard {
+        account.push_str(&format!("-shard-{}-of-{}", shard.index(), shard.count()));
+    }
+    directory.join(account).join(format!("{name}-{hash:016x}.limit"))
 }
 
 /// The directory of the files that show which runs live.

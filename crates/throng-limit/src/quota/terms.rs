@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::Guard;
+use crate::config::{Guard, Shard};
 use crate::kinds::Terms;
 use crate::kinds::sliding::Sliding;
 use crate::limiter::REQUESTS;
@@ -27,6 +27,9 @@ pub struct Quota {
     pub name: String,
     /// The unit that it counts.
     pub unit: String,
+    /// The shard whose part of a limit it is: a part counts the requests of its shard's runs
+    /// alone.
+    pub shard: Option<Shard>,
     /// The period of the limit; zero if it has none.
     pub period: Duration,
     /// The longest time for which a run waits for an answer.
