@@ -78,6 +78,7 @@ mod curl;
 mod openapi;
 
 mod cookies;
+mod helpers;
 mod hooks;
 pub use hooks::{
     Answer, Batches, HookFuture, Processed, RequestHook, ResponseHook, RowError, RowRequest,

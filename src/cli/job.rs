@@ -45,6 +45,8 @@ pub struct JobArgs {
     #[command(flatten)]
     values: flags::ValueFlags,
     #[command(flatten)]
+    helpers: flags::HelperFlags,
+    #[command(flatten)]
     pages: flags::PageFlags,
     #[command(flatten)]
     output: flags::OutputFlags,
@@ -85,6 +87,8 @@ impl JobArgs {
             "answer-format": self.values.answer_format(),
             "answer-encoding": self.values.answer_encoding(),
             "extract": self.values.extract_tree(),
+            "render": self.helpers.render_tree(),
+            "process": self.helpers.process_tree(),
             "items": self.pages.items_tree(),
             "batch": self.pages.batch_tree(),
             "pages": self.pages.tree(),

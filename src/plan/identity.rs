@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::{Job, JobParts};
 use crate::error::Error;
 use crate::extract::{self, AnswerEncoding, AnswerKind};
+use crate::extract::{self, AnswerKind};
+use crate::helpers::HelperSettings;
 use crate::hooks::ResponseStep;
 use crate::limit;
 use crate::pages;
@@ -60,9 +62,11 @@ pub fn of(
     ];
     let save = job.save.as_ref().map(|save| ("save", json!(save)));
     // What a hook does is not known: that it is there is.
-    let request_hook = hooks.request.as_ref().map(|_| ("the request hook", json!(true)));
-    let response_hook =
-        hooks.response.as_ref().map(|step| ("the response hook", json!([step.values, step.many])));
+    let request_hook = hooks.request.as_ref().map(|_| ("the request hook", command(&job.render)));
+    let response_hook = hooks.response.as_ref().map(|step| {
+        let command = command(&job.process);
+        ("the response hook", json!([step.values, step.many, command]))
+    });
     let shard = job.limit.shard.map(|shard| ("shard", json!(shard.to_string())));
     let parts = parts.into_iter().chain(save).chain(shard).chain(request_hook).chain(response_hook);
     Ok(Identity {
@@ -84,6 +88,11 @@ pub fn of(
         values: hooks.response.as_ref().map_or_else(|| values(job), ResponseStep::names),
         joins_pages: joins_pages(job),
     })
+}
+
+/// The command of a hook that is a helper.
+fn command(helper: &HelperSettings) -> Value {
+    helper.command.as_ref().map_or(Value::Bool(true), |command| json!(command))
 }
 
 /// The values that are extracted, and the kind of the answers that they are read from, if the

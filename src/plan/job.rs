@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::workers;
 use crate::cookies::CookieScope;
+use crate::helpers::{self, HelperSettings};
 use crate::{
     auth, batch, extract, judge, limit, pages, poll, render, secret, send, sink, source, tally,
 };
@@ -107,6 +108,18 @@ pub struct Job {
     pub refusal: Vec<judge::RefusalRule>,
     /// What to keep of an answer.
     pub extract: extract::Settings,
+    /// The helpers that make requests, in place of [`Job::request`]: a command, or a table with one.
+    #[serde(
+        deserialize_with = "helpers::or_command",
+        skip_serializing_if = "HelperSettings::is_none"
+    )]
+    pub render: HelperSettings,
+    /// The helpers that process answers, in place of [`Job::extract`]: a command, or a table with one.
+    #[serde(
+        deserialize_with = "helpers::or_command",
+        skip_serializing_if = "HelperSettings::is_none"
+    )]
+    pub process: HelperSettings,
     /// The path of the file that each answer is saved to, with values of the row in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub save: Option<String>,

@@ -1,7 +1,7 @@
 //! Layers of settings: a profile, a job file, flags. Their trees are merged, and the result is
 //! read as a [`Job`] once. Pure.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::profile::Profile;
 use super::{Job, before};
@@ -21,6 +21,7 @@ impl Layers {
     /// The layer of a file.
     pub(super) fn of(mut tree: Value) -> Layers {
         tell_answers_apart(&mut tree);
+        write_out_commands(&mut tree);
         Layers(tree)
     }
 
@@ -118,6 +119,15 @@ fn tell_answers_apart(tree: &mut Value) {
     }
 }
 
+/// A command alone is a table with that command, which flags can add to.
+fn write_out_commands(tree: &mut Value) {
+    for key in ["render", "process"] {
+        if let Some(helper @ Value::String(_)) = tree.get_mut(key) {
+            *helper = json!({"command": helper.take()});
+        }
+    }
+}
+
 fn drop_nulls(tree: &mut Value) {
     if let Value::Object(tree) = tree {
         tree.retain(|_, value| !value.is_null());
@@ -150,8 +160,6 @@ fn drop_same_headers(under: Option<&mut Value>, over: &Value) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::extract::AnswerKind;
     use crate::limit::Shape;

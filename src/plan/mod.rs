@@ -142,6 +142,7 @@ impl Plan {
     ) -> Result<Plan, Error> {
         let context = RenderContext { environment, vault };
         let job = &shard::settled(job, environment)?;
+        let parts = &parts.with_helpers(job, vault)?;
         before::check(job)?;
         let login = Login::new(&job.before, &job.limit.keys, &context)?.map(Arc::new);
         let (mut stages, mut notes) = stages::of(job, parts, login.as_ref(), &context)?;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::Job;
 use crate::error::Error;
+use crate::helpers;
 use crate::hooks::{Hooks, RequestHook, ResponseStep};
 use crate::limit::RateLimiter;
+use crate::secret::Vault;
 use crate::source::{ProgramRows, Source};
 
 /// The parts of a job that are code of a program.
@@ -22,6 +24,30 @@ pub(crate) struct JobParts {
 }
 
 impl JobParts {
+    /// These parts, and the helpers that the job names.
+    ///
+    /// # Errors
+    /// What is wrong with the helpers, or which hook the program has itself.
+    pub fn with_helpers(&self, job: &Job, vault: &Arc<Vault>) -> Result<JobParts, Error> {
+        let mut parts = self.clone();
+        let twice = |key: &str| {
+            Error::plan(format!(
+                "the program has a hook where the job has {key} (--{key}): leave one of them out"
+            ))
+        };
+        if let Some(hook) = helpers::request_hook(&job.render, vault).map_err(Error::plan)? {
+            if parts.request.replace(hook).is_some() {
+                return Err(twice("render"));
+            }
+        }
+        if let Some(step) = helpers::response_step(&job.process, vault).map_err(Error::plan)? {
+            if parts.response.replace(step).is_some() {
+                return Err(twice("process"));
+            }
+        }
+        Ok(parts)
+    }
+
     /// The hooks of a stage.
     pub fn hooks(&self, is_first: bool, is_last: bool) -> Hooks {
         Hooks {

@@ -47,6 +47,7 @@ mod grants;
 mod handshakes;
 mod heads;
 mod help;
+mod helpers;
 mod hostile;
 mod hosts;
 mod html_answers;

@@ -1,6 +1,7 @@
 //! The flags of a job, a struct for each module, and the tree that they overlay on a
 //! job file.
 
+mod helpers;
 mod input;
 mod limit;
 mod network;
@@ -12,6 +13,7 @@ mod send;
 mod show;
 mod values;
 
+pub use helpers::HelperFlags;
 pub use input::{InputFlags, TextFlags};
 pub use limit::LimitFlags;
 pub use network::{NetworkFlags, TlsFlags};
