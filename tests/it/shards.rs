@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use throng_mock::{Mock, Settings};
 
-use crate::harness::{Place, Throng, each, mock, run, symbols, throng, until};
+use crate::harness::{Ended, Place, Throng, each, mock, run, symbols, throng, until};
 
 /// A job whose shards run on machines of their own.
 struct Job {
@@ -61,6 +61,11 @@ impl Job {
     }
 }
 
+#[track_caller]
+fn prints(ended: &Ended, what: &str) {
+    assert!(ended.stdout.contains(what), "no {what:?} in: {}", ended.stdout);
+}
+
 #[test]
 fn eight_shards_that_are_killed_have_each_row_once_under_one_limit() {
     let job = Job::new("200/1s", 400);
@@ -81,8 +86,8 @@ fn eight_shards_that_are_killed_have_each_row_once_under_one_limit() {
     }
     job.held();
     let merged = job.merge(1..=8, "all.jsonl").exits(0);
-    merged.says("complete, each of 400 rows from one of 8 shards");
-    merged.says("200/1s: at most ");
+    prints(&merged, "complete, each of 400 rows from one of 8 shards");
+    prints(&merged, "200/1s: at most ");
     let records = job.place.records("all.jsonl");
     let rows: BTreeSet<u64> = each(&records, "_row").iter().filter_map(Value::as_u64).collect();
     assert_eq!((records.len(), rows.len()), (400, 400));
@@ -103,7 +108,7 @@ fn rows_are_divided_by_key_and_in_any_order_of_the_input() {
     let before: Vec<_> = (1..=3).map(in_shard).collect();
     assert_eq!(before.iter().map(BTreeSet::len).sum::<usize>(), 60);
     assert!(before.iter().all(|symbols| symbols.len() > 5), "{before:?}");
-    job.merge(1..=3, "all.csv").exits(0).says("each of 60 rows");
+    prints(&job.merge(1..=3, "all.csv").exits(0), "each of 60 rows");
 
     let text = job.place.read("rows.csv");
     let (header, rows) = text.split_once('\n').unwrap();
@@ -128,7 +133,8 @@ fn a_shard_that_has_not_ended_is_named_and_goes_on() {
         .exits(1)
         .says("rows of shard 2/2 have no record; the same command with --shard 2/2 --resume");
     job.shard(2, 2, "40/1s").flags("--resume").exits(0);
-    job.merge([2, 1], "all.jsonl").exits(0).says("each of 20 rows from one of 2 shards");
+    let merged = job.merge([2, 1], "all.jsonl").exits(0);
+    prints(&merged, "each of 20 rows from one of 2 shards");
     job.held();
 }
 
@@ -165,10 +171,11 @@ fn limits_that_cannot_be_divided_are_refused_before_anything_is_sent() {
         ("--shard 1/2 --rate 60/1m --spacing 1s", "spacing 1s can't be divided among 2 shards"),
         ("--shard 1/2 --rate 60/1m --use 60%", "2 shards that use 60% of a limit each are more"),
         ("--shard 0/2 --rate 60/1m", "shards are counted from 1/N to N/N"),
-        ("--shard 1/2 --rate 60/1m --input -", "can't be counted before they are divided"),
     ] {
         shard(flags).exits(2).says(why);
     }
+    let piped = run().quotes(&job.mock.url()).flags("--input - --shard 1/2 --rate 60/1m");
+    piped.with_stdin("symbol\nA\n").ends().says("can't be counted before they are divided");
     assert_eq!(job.mock.judgement().requests, 0);
     shard("--shard 1/2 --rate gcra:60000/1m --burst 9 --use 50%").exits(0);
 }
