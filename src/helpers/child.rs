@@ -102,13 +102,16 @@ impl Helper {
 
     /// That the helper has ended, and how.
     fn ended(&mut self) -> String {
+        let since = Instant::now();
         // It has closed its output, and may take a moment for the rest.
         let _ = self.silent.recv_timeout(LAST_WORDS);
-        let how = match self.child.try_wait() {
-            Ok(Some(status)) => format!("ended ({status})"),
-            _ => "closed its output".to_owned(),
-        };
-        self.failed(&how)
+        while since.elapsed() < LAST_WORDS {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return self.failed(&format!("ended ({status})"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.failed("closed its output")
     }
 
     fn failed(&self, how: &str) -> String {

@@ -32,7 +32,7 @@ impl Helped {
             .arg("--input", &self.place.path("rows.csv"))
             .arg("--output", &self.place.path("out.jsonl"))
             .arg(flag, &self.command())
-            .flags("--workers 1 --retries 0")
+            .flags("--workers 1")
     }
 
     fn processed(&self) -> Throng {
