@@ -100,9 +100,8 @@ fn a_helper_that_crashes_hangs_or_errs_fails_its_row_alone() {
     let failed: Vec<&Value> = records.iter().filter(|record| record["_ok"] == false).collect();
     assert_eq!((records.len(), failed.len()), (20, 3));
     let detail = |row: u64| failed.iter().find(|it| it["_row"] == row).unwrap()["_detail"].as_str();
-    assert!(
-        detail(7).unwrap().contains("ended (exit status: 1); its last line of stderr: out of luck")
-    );
+    let last_words = "ended (exit status: 1); its last line of stderr: out of luck";
+    assert!(detail(7).unwrap().contains(last_words), "{:?}", detail(7));
     assert!(detail(11).unwrap().contains("gave no line within 2s"), "{:?}", detail(11));
     assert!(detail(13).unwrap().contains(r#"the helper gave "no JSON"#), "{:?}", detail(13));
     let pids: std::collections::BTreeSet<_> =
