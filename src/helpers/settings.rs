@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// The helpers of one command: `[process]` or `[render]` of a job. As a text it is the command
 /// alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct HelperSettings {
     /// The command, as a shell takes it.
@@ -21,6 +22,7 @@ pub struct HelperSettings {
     pub helpers: Option<NonZeroUsize>,
     /// The longest time that a helper may take for one line.
     #[serde(with = "humantime_serde")]
+    #[cfg_attr(feature = "cli", schemars(with = "crate::limit::schema::DurationText"))]
     pub timeout: Duration,
     /// Maximum number of lines that a helper has at a time.
     pub batch: NonZeroUsize,

@@ -113,11 +113,19 @@ pub struct Job {
         deserialize_with = "helpers::or_command",
         skip_serializing_if = "HelperSettings::is_none"
     )]
+    #[cfg_attr(
+        feature = "cli",
+        schemars(with = "crate::limit::schema::Either<String, HelperSettings>")
+    )]
     pub render: HelperSettings,
     /// The helpers that process answers, in place of [`Job::extract`]: a command, or a table with one.
     #[serde(
         deserialize_with = "helpers::or_command",
         skip_serializing_if = "HelperSettings::is_none"
+    )]
+    #[cfg_attr(
+        feature = "cli",
+        schemars(with = "crate::limit::schema::Either<String, HelperSettings>")
     )]
     pub process: HelperSettings,
     /// The path of the file that each answer is saved to, with values of the row in it.

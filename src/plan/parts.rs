@@ -35,15 +35,15 @@ impl JobParts {
                 "the program has a hook where the job has {key} (--{key}): leave one of them out"
             ))
         };
-        if let Some(hook) = helpers::request_hook(&job.render, vault).map_err(Error::plan)? {
-            if parts.request.replace(hook).is_some() {
-                return Err(twice("render"));
-            }
+        if let Some(hook) = helpers::request_hook(&job.render, vault).map_err(Error::plan)?
+            && parts.request.replace(hook).is_some()
+        {
+            return Err(twice("render"));
         }
-        if let Some(step) = helpers::response_step(&job.process, vault).map_err(Error::plan)? {
-            if parts.response.replace(step).is_some() {
-                return Err(twice("process"));
-            }
+        if let Some(step) = helpers::response_step(&job.process, vault).map_err(Error::plan)?
+            && parts.response.replace(step).is_some()
+        {
+            return Err(twice("process"));
         }
         Ok(parts)
     }
