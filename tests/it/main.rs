@@ -90,6 +90,7 @@ mod saved;
 mod scarce;
 mod schema;
 mod scopes;
+mod screen;
 mod secrets;
 mod security;
 mod sending;

@@ -11,11 +11,13 @@ use throng_mock::{Mock, Settings};
 mod raw;
 mod records;
 mod server;
+mod terminal;
 mod throng;
 
 pub use raw::raw_server;
 pub use records::{assert_attempts_are_the_server_s, assert_one_record_per_row, each, records};
 pub use server::{Server, free_port};
+pub use terminal::Terminal;
 pub use throng::{Ended, Running, Throng, run, throng, wait};
 
 /// Maximum time of a wait: what takes longer hangs.
