@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::{Job, JobParts};
 use crate::error::Error;
 use crate::extract::{self, AnswerEncoding, AnswerKind};
-use crate::extract::{self, AnswerKind};
 use crate::helpers::HelperSettings;
 use crate::hooks::ResponseStep;
 use crate::limit;

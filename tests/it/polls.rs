@@ -505,7 +505,7 @@ fn results() -> recorder::Recorder {
         }
         match target.rsplit_once('p') {
             Some((_, number)) => recorder::json(&page(number.parse().unwrap())),
-            None if polls.fetch_add(1, Ordering::SeqCst) % 2 == 0 => {
+            None if polls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => {
                 recorder::json(r#"{"state": "running"}"#)
             }
             None => recorder::json(&page(0)),

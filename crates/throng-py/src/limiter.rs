@@ -12,13 +12,13 @@ use std::time::SystemTime;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use throng::internals::judge::retry_after;
 use throng::internals::judge::signals::{HeaderRules, read_headers};
+use throng::limit::http::retry_after;
 use throng::limit::{
     AcquireError, Cost, Guard, Limit, LimitError as Invalid, Outcome, RateLimiter, Shape,
 };
 
-use crate::errors::{self, of_limit};
+use crate::errors::of_limit;
 use crate::process::OfProcess;
 use crate::wait;
 use crate::waker::Waker;
@@ -248,7 +248,7 @@ impl Permit {
     /// the limiter, and what the server says of its limits counts.
     fn answered(&self, status: u16, headers: Vec<(String, String)>) -> PyResult<()> {
         let (headers, now) = (header_map(&headers), SystemTime::now());
-        let rules = HeaderRules::new(&[], &[]).map_err(|error| errors::of(&error))?;
+        let rules = HeaderRules::default();
         let heard = rules.heard(&headers);
         let mut inner = lock(&self.inner);
         let permit = inner.get_mut()?;
