@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::format::column_set::ColumnSet;
 use crate::format::{Format, parquet};
 use crate::fs::placed;
+use crate::record;
 use crate::row::Row;
-use crate::sink;
 use crate::source::{Rows, Settings, Source};
 
 mod selection;
@@ -121,7 +121,7 @@ pub fn convert_failed(from: &Settings, to: &Path) -> Result<u64, Error> {
 
 /// The records of rows that failed.
 pub fn failed(rows: Rows) -> Rows {
-    let is_ok = |row: &Row| sink::is_ok(&row.fields) == Some(true);
+    let is_ok = |row: &Row| record::is_ok(&row.fields) == Some(true);
     Box::new(rows.filter(move |row| !row.as_ref().is_ok_and(is_ok)))
 }
 

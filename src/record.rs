@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::limit::{ArrivalInterval, Time};
-use crate::row::Row;
+use crate::row::{Fields, Row};
 
 /// One finished row: a result, or a failure with its reason.
 ///
@@ -55,6 +55,17 @@ pub struct Record {
     pub warning: Option<String>,
     /// The file that has the answer's body, if the job saves it.
     pub saved: Option<Box<SavedFile>>,
+}
+
+/// Whether a record with these fields says that its row is ok; none if it does not say.
+pub(crate) fn is_ok(fields: &Fields) -> Option<bool> {
+    match fields.get("_ok")? {
+        Value::Bool(ok) => Some(*ok),
+        // A spreadsheet writes `TRUE`.
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
 }
 
 /// A file with the body of an answer.

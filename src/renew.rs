@@ -9,9 +9,8 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::extract::{AnswerContext, AnswerKind, Extractor, Settings, list_names};
 use crate::format::RESERVED;
-use crate::record::{Failure, FailureKind};
+use crate::record::{Failure, FailureKind, is_ok};
 use crate::row::{Fields, Row};
-use crate::sink;
 
 /// Takes values of the bodies that records keep.
 pub(crate) struct Renewal {
@@ -253,7 +252,7 @@ impl Renewal {
 /// The failure of a record; none if it is ok.
 fn failure(fields: &Fields) -> Option<FailureKind> {
     // The status and the like don't matter, and a record without `_ok` is none of throng's.
-    let is_ok = sink::is_ok(fields)?;
+    let is_ok = is_ok(fields)?;
     let kind = fields.get("_error").and_then(Value::as_str).unwrap_or_default();
     (!is_ok || kind == FailureKind::Missing.text()).then(|| FailureKind::parse(kind))
 }

@@ -31,7 +31,16 @@ const SOCKET: &str = "sock";
 
 /// The socket of a run, until `end`.
 pub struct Socket {
-    served: Option<(PathBuf, mpsc::Sender<()>, JoinHandle<()>)>,
+    served: Option<Served>,
+}
+
+/// A socket at which a thread tells readers of the run.
+struct Served {
+    path: PathBuf,
+    /// The directories that did not exist before, the innermost first.
+    made: Vec<PathBuf>,
+    end: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 /// What a reader asks of a run.
@@ -71,14 +80,18 @@ impl Socket {
         Socket { served }
     }
 
-    /// Removes the socket.
+    /// Removes the socket, and the directories that were made for it if they are empty.
     pub fn end(self) {
-        if let Some((path, end, thread)) = self.served {
+        if let Some(Served { path, made, end, thread }) = self.served {
             drop(end);
             // A panic of the thread does not affect the run.
             let _ = thread.join();
             // A socket that is left is removed by the next `throng top`.
             let _ = fs::remove_file(path);
+            for directory in made {
+                // Others may have files in it.
+                let _ = fs::remove_dir(directory);
+            }
         }
     }
 }
@@ -188,14 +201,15 @@ fn is_in_use(path: &Path) -> bool {
     }
 }
 
-fn serve(run: &Run, directory: &Path) -> io::Result<(PathBuf, mpsc::Sender<()>, JoinHandle<()>)> {
+fn serve(run: &Run, directory: &Path) -> io::Result<Served> {
+    let made = directory.ancestors().take_while(|it| !it.exists()).map(Path::to_owned).collect();
     limit::create_private(directory)?;
     let (path, listener) = bind(directory)?;
     listener.set_nonblocking(true)?;
     let (end, ended) = mpsc::channel();
     let run = run.clone();
     let thread = threads::spawn(move || tell_readers(&run, &listener, &ended))?;
-    Ok((path, end, thread))
+    Ok(Served { path, made, end, thread })
 }
 
 /// A socket that only this user can open. Processes of several containers that share the

@@ -150,15 +150,16 @@ impl RowExecutor {
             None => self.request(&row),
             Some(hook) => Box::pin(self.hook_request(&**hook, &row)).await?,
         };
-        let record = match made {
+        // It is borrowed, as the row would hold its request twice otherwise.
+        let record = match &made {
             Ok((request, cost)) => {
                 let rows = std::slice::from_ref(&row);
                 let outcome =
-                    pin!(self.requests.exchange_with_intent(&request, &cost, rows, &mut trace))
+                    pin!(self.requests.exchange_with_intent(request, cost, rows, &mut trace))
                         .await?;
                 match outcome {
                     Ok(answer) if trace.hooked.is_some() => {
-                        return Box::pin(self.end_hooked(row, trace, &answer, emit)).await;
+                        return Box::pin(self.end_hooked(row, trace, answer, emit)).await;
                     }
                     Ok(answer) => {
                         let context = self.stage().read_context(&answer, request.uri(), None);
@@ -167,7 +168,7 @@ impl RowExecutor {
                     Err(failure) => self.record_of(row, trace, Err(failure)),
                 }
             }
-            Err(failure) => self.record_of(row, trace, Err(failure)),
+            Err(failure) => self.record_of(row, trace, Err(failure.clone())),
         };
         pin!(emit(record)).await;
         Ok(())

@@ -53,7 +53,6 @@ pub use poll_log::{PollLog, PollLogWriter, SubmittedJob};
 pub use product::unfinished;
 pub use program::Sink;
 pub(crate) use program::SinkClosed;
-pub(crate) use record::is_ok;
 pub use record::record;
 pub use resume::compare::Differences;
 pub use resume::completed::{CompletedRows, ItemProgress, KeyCheck};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::format::RESERVED;
-use crate::record::{Arrived, Failure, FailureKind, Record, SavedFile};
+use crate::record::{Arrived, Failure, FailureKind, Record, SavedFile, is_ok};
 use crate::row::{Fields, Row};
 
 /// The record of a row of a results file; its values stay among its fields.
@@ -69,17 +69,6 @@ fn saved(fields: &Fields) -> Option<SavedFile> {
         sha256: text("_sha256")?.to_owned(),
         content_type: text("_content_type").map(str::to_owned),
     })
-}
-
-/// Whether a record says that its row is ok; none if it does not say.
-pub(crate) fn is_ok(fields: &Fields) -> Option<bool> {
-    match fields.get("_ok")? {
-        Value::Bool(ok) => Some(*ok),
-        // A spreadsheet writes `TRUE`.
-        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
-        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
-        _ => None,
-    }
 }
 
 fn number(value: Option<&Value>) -> Option<u64> {

@@ -88,7 +88,7 @@ impl RowExecutor {
         &self,
         row: Row,
         mut trace: AttemptTrace,
-        answer: &Answer,
+        answer: Answer,
         emit: &E,
     ) -> Result<(), Cancelled> {
         let (Some(step), Some(result)) = (&self.stage().hooks.response, trace.hooked.take()) else {
