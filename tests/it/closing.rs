@@ -59,7 +59,8 @@ fn a_run_whose_disk_is_full_closes_its_account() {
         .arg("--input", &many)
         .arg("--output", &place.path("out.jsonl"))
         .env("XDG_STATE_HOME", &place.path("state"))
-        .flags("--rate 100000/1m");
+        // Records are much longer than what the account keeps of their requests.
+        .flags("--rate 100000/1m --keep-body=all");
     with_room(job, 300_000).with_code(3).says("cannot be written");
     assert!(is_clean(&place));
 }

@@ -143,15 +143,16 @@ fn a_lookup_waits_for_a_thread_that_others_hold() {
         .arg("--url", &format!("http://localhost:{port}/echo/1?{{{{ line }}}}"))
         .arg("--output", &place.path("out.jsonl"))
         .flags("--input - --format lines --workers 1 --retries 0");
-    // The first thread, and those for signals, progress, the input, syncs and requests.
-    let mut shell = by_shell(ask, &format!("{AS_NOBODY} --nproc=6:99 \"$@\""));
+    // The first thread, and those for signals, progress, the run's socket, the input, syncs and
+    // requests.
+    let mut shell = by_shell(ask, &format!("{AS_NOBODY} --nproc=7:99 \"$@\""));
     let shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut running = shell.stderr(Stdio::piped()).spawn().unwrap();
     running.stdin.as_mut().unwrap().write_all(b"a\n").unwrap();
     let status = format!("/proc/{}/status", running.id());
     until("all threads", || {
         let status = read_to_string(&status).unwrap_or_default();
-        status.contains("Name:\tthrong\n") && status.contains("Threads:\t6\n")
+        status.contains("Name:\tthrong\n") && status.contains("Threads:\t7\n")
     });
     let raise = format!("{AS_NOBODY} --nproc=99:99 --pid {}", running.id());
     let raised = Command::new("bash").args(["-c", &raise]).status();

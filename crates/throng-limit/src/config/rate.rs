@@ -160,7 +160,7 @@ mod tests {
             ("-3/5s", "\"-3\" is not a whole number"),
             ("22/5 parsecs", "\"5 parsecs\" is not a period"),
             ("22/0s", "a period lies between"),
-            ("300/1M", "\"1M\" may be months or years"),
+            ("300/1M", "did you mean minutes, \"1m\"?"),
             ("300/month", "write the longest one in days, 31d"),
             ("300/1y", "write the longest one in days, 366d"),
             ("99999999999999999999/1s", "is more than 18446744073709551615"),
