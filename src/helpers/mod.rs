@@ -5,7 +5,7 @@
 //! of one command work side by side, each on a batch of rows at a time.
 //!
 //! - `settings`: the `[process]` and `[render]` of a job
-//! - `protocol`: the lines. Pure
+//! - `protocol`: the lines
 //! - `child`: one process, with its pipes
 
 use std::ffi::OsString;
