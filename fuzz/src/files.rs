@@ -33,11 +33,13 @@ pub fn rows(data: &[u8]) {
 }
 
 /// What is read of a JSON array is what a whole parser reads of it. Texts in UTF-16 and
-/// tables in other shapes are not compared, nor numbers that only others write, as null.
+/// tables in other shapes are not compared, nor numbers that only others write, as null, and
+/// those that a whole parser rounds.
 fn assert_is_the_array(data: &[u8], rows: Vec<Fields>) {
     let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
     let is_utf_16 = matches!(data, [0xFE | 0xFF | 0, ..] | [_, 0, ..]);
-    if data.trim_ascii().is_empty() || is_utf_16 {
+    let has_long_number = data.split(|byte| !byte.is_ascii_digit()).any(|run| run.len() > 15);
+    if data.trim_ascii().is_empty() || is_utf_16 || has_long_number {
         return;
     }
     let whole: Value = match serde_json::from_slice(data) {
@@ -45,7 +47,9 @@ fn assert_is_the_array(data: &[u8], rows: Vec<Fields>) {
         Err(error) => {
             let text = String::from_utf8_lossy(data);
             let has_odd = ["NaN", "Infinity"].iter().any(|number| text.contains(number));
-            let is_odd = has_odd || error.to_string().contains("number out of range");
+            // Objects that follow one another.
+            let is_series = matches!(data.trim_ascii().first(), Some(b'{' | 0x1E));
+            let is_odd = has_odd || is_series || error.to_string().contains("number out of range");
             assert!(is_odd, "rows come from JSON: {error}");
             return;
         }

@@ -10,8 +10,13 @@ use throng_mock::{Mock, Settings};
 use throng_reqwest::RateLimitMiddleware;
 
 fn server(limit: &str) -> Mock {
-    let limits = vec![limit.parse().unwrap()];
-    let settings = Settings { limits, anything: true, ..Settings::default() };
+    server_after("0", limit)
+}
+
+/// A server that answers after this time.
+fn server_after(latency: &str, limit: &str) -> Mock {
+    let (limits, latency) = (vec![limit.parse().unwrap()], latency.parse().unwrap());
+    let settings = Settings { limits, latency, anything: true, ..Settings::default() };
     Mock::start(settings, "127.0.0.1:0").unwrap()
 }
 
@@ -49,10 +54,10 @@ async fn a_server_never_counts_more_than_its_limit() {
 
 #[tokio::test]
 async fn what_was_not_sent_is_given_back_and_what_was_cut_off_is_lost() {
-    let server = server("sliding:1000/1s");
+    let server = server_after("60s", "sliding:1000/1s");
     let limiter = limiter("2/10s");
     let client = client(&limiter);
-    let cut_off = client.get(server.url()).timeout(Duration::ZERO).send().await;
+    let cut_off = client.get(server.url()).timeout(Duration::from_millis(1)).send().await;
     assert!(cut_off.is_err());
     let dropped = tokio::time::timeout(Duration::ZERO, client.get(server.url()).send()).await;
     assert!(dropped.is_err());
