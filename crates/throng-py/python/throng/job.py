@@ -33,10 +33,10 @@ def secret(name: str) -> str:
 
 # The sections of a job file, by keyword.
 _SECTIONS = (
-    "answer", "answer_format", "answers", "api", "auth", "batch", "before", "cookies",
-    "env", "extract", "input", "items", "limit", "network", "no_headers", "output", "pages",
-    "poll", "refusal", "request", "retry", "save", "secrets", "send", "signal", "step", "summary",
-    "tls", "workers",
+    "answer", "answer_encoding", "answer_format", "answers", "api", "auth", "batch", "before",
+    "cookies", "env", "extract", "input", "items", "limit", "network", "no_headers", "output",
+    "pages", "poll", "process", "refusal", "render", "request", "retry", "save", "secrets", "send",
+    "shard", "signal", "step", "summary", "tls", "workers",
 )  # fmt: skip
 
 # The keys of a section that are keywords of their own.
@@ -61,8 +61,8 @@ _SECTION_OF = {key: section for section, keys in _KEYS.items() for key in keys}
 _ALONE = {"output": "file", "input": "file", "workers": "count", "limit": "rate", "items": "each"}
 
 # Sections whose keys have a dash where Python has an underscore.
-_DASHED = ("batch", "input", "limit", "network", "output", "pages", "poll", "request", "retry",
-           "send", "tls", "workers")  # fmt: skip
+_DASHED = ("batch", "input", "limit", "network", "output", "pages", "poll", "process", "render",
+           "request", "retry", "send", "tls", "workers")  # fmt: skip
 
 
 def _value(value: Any) -> Any:
