@@ -1,6 +1,7 @@
 """A mock API for each test, whose own count is the judge."""
 
 import json
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[3]
+
+# Where the tests run in the background, Ctrl-C is ignored, and Python leaves it so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Mock:

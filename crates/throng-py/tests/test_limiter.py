@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import pickle
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -236,10 +235,8 @@ def test_the_wait_of_a_thread_can_be_interrupted() -> None:
     limiter = throng.RateLimiter("1/1h")
     assert limiter.try_acquire()
     threading.Timer(0.2, lambda: os.kill(os.getpid(), 2)).start()
-    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         limiter.acquire().wait()
-    assert time.monotonic() - start < 5
     assert limiter.snapshot()["waiting"] == 0
 
 
