@@ -303,6 +303,9 @@ impl Run {
         self.end_poll_log(polls);
         self.end_page_log();
         self.context.close_limiters();
+        if let Some(RunSharing::Shared { store, .. }) = self.context.sharing.get() {
+            store.end();
+        }
         let took = self.metrics().elapsed();
         Ok(summary::report(&self.context, &tally, took, &workers)
             .with_earlier(&tally, earlier)

@@ -85,8 +85,16 @@ pub fn id_of(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
+impl RunRegistry {
+    /// Removes the file that shows that the run lives.
+    pub fn end(&self) {
+        // It may be gone already.
+        let _ = fs::remove_file(self.directory.join(&self.id));
+    }
+}
+
 impl Drop for RunRegistry {
     fn drop(&mut self) {
-        let _ = fs::remove_file(self.directory.join(&self.id));
+        self.end();
     }
 }

@@ -48,6 +48,12 @@ impl FileQuotaStore {
         self.session.met(limit)
     }
 
+    /// Shows other runs that this one has ended, once its limiters are closed: threads that still
+    /// have the store can outlive it.
+    pub fn end(&self) {
+        self.session.runs.end();
+    }
+
     /// The store with the names of another account.
     #[must_use]
     pub fn with_names(&self, names: Arc<dyn AccountNames>) -> FileQuotaStore {
