@@ -35,7 +35,7 @@
 //!
 //! # Features
 //!
-//! All are on by default; `default-features = false` leaves only the library of a run, which
+//! All but `otlp` are on by default; `default-features = false` leaves only the library of a run, which
 //! needs no C code but that of TLS. What a build lacks is refused by a message that names the
 //! feature.
 //!
@@ -43,6 +43,7 @@
 //! |---|---|
 //! | `cli` | the command |
 //! | `tui` | the full view of a run: `--progress full`, `throng top` |
+//! | `otlp` | OpenTelemetry: a trace and the metrics of a run (`--otlp`); off by default |
 //! | `simulate` | the commands `simulate`, `mock` and `demo` |
 //! | `openapi` | job files from OpenAPI descriptions |
 //! | `http2` | HTTP/2 to servers |

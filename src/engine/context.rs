@@ -55,8 +55,8 @@ pub struct RunContext {
     pub page_log: OnceLock<PageLog>,
     /// Whether jobs wait in the log for a later run.
     pub leaves_jobs: AtomicBool,
-    /// Sees every record; set before the run begins, if at all.
-    pub observer: OnceLock<Mutex<RecordObserver>>,
+    /// See every record; they are added before the run begins.
+    pub observers: Mutex<Vec<RecordObserver>>,
 }
 
 /// A function that sees every record of the output, in the order in which they are written.
@@ -121,7 +121,7 @@ impl RunContext {
             sharing: OnceLock::new(),
             page_log: OnceLock::new(),
             leaves_jobs: AtomicBool::new(false),
-            observer: OnceLock::new(),
+            observers: Mutex::default(),
         }
     }
 
@@ -167,10 +167,9 @@ impl RunContext {
         self.leaves_jobs.load(Ordering::Relaxed) || self.plan.output.has_jobs()
     }
 
-    /// The observer of records, if there is one.
-    pub fn observer(&self) -> Option<MutexGuard<'_, RecordObserver>> {
-        let observer = self.observer.get()?;
-        Some(observer.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The observers of records.
+    pub fn observers(&self) -> MutexGuard<'_, Vec<RecordObserver>> {
+        self.observers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The calendar's time now, by the limiters' clock.

@@ -3,7 +3,7 @@
 //!
 //! However many rows there are, memory holds those in flight, and the few in the channels.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -181,9 +181,9 @@ impl Run {
 
     /// Has `observe` see every record of the output: those that earlier runs have left in it,
     /// then those of this run, as they are written. It is called by the thread that writes, so
-    /// it should be quick. Only the first observer counts, given before the run begins.
+    /// it should be quick. Observers are given before the run begins.
     pub fn observe(&self, observe: impl FnMut(ObservedRecord<'_>) + Send + 'static) {
-        let _ = self.context.observer.set(Mutex::new(Box::new(observe)));
+        self.context.observers().push(Box::new(observe));
     }
 
     /// Joins the other runs of the account on this machine, unless [`Run::run`] is to do so.
@@ -315,7 +315,7 @@ impl Run {
     /// The report of a run whose output is finished, and stays as it is.
     fn report_finished(&self) -> Result<Report, Error> {
         let plan = self.plan();
-        let counts_suffice = plan.aggregates.is_empty() && self.context.observer.get().is_none();
+        let counts_suffice = plan.aggregates.is_empty() && self.context.observers().is_empty();
         let earlier = match plan.output.assumed().filter(|_| counts_suffice) {
             Some((failed, missing)) => {
                 Some(Tally::of_counts(Counts::of(plan.output.done().len(), failed, missing)))

@@ -31,14 +31,14 @@ use crate::tally::Tally;
 pub fn tally_earlier(context: &RunContext) -> Result<Option<Tally>, Error> {
     let plan = &context.plan;
     let mut tally = Tally::new(&plan.aggregates, &[]);
-    let mut observer = context.observer();
+    let mut observers = context.observers();
     for record in plan.output.earlier_records(&plan.columns.values)? {
         let record = record?;
         if let Some(file) = &record.saved {
             context.files.note(&file.path);
         }
         tally.add(&record);
-        if let Some(observe) = &mut observer {
+        for observe in observers.iter_mut() {
             observe(ObservedRecord::Earlier(&record));
         }
     }

@@ -32,11 +32,11 @@ pub fn write(
     let mut tally = Tally::new(&context.plan.aggregates, &context.plan.columns.values);
     let mut on_trial = RoaringTreemap::new();
     let mut shown = TallyDisplay::default();
-    let mut observer = context.observer();
+    let mut observers = context.observers();
     while let Ok(batch) = records.recv_blocking() {
         let last = records.is_empty();
         let written = write_batch(context, &mut writer, &mut tally, &batch, last);
-        if let Some(observe) = &mut observer {
+        for observe in observers.iter_mut() {
             batch.iter().for_each(|record| observe(ObservedRecord::Written(record)));
         }
         if !context.brake.is_over() || context.brake.failure().is_some() {

@@ -233,6 +233,15 @@ fn a_port_that_is_taken_is_an_error_before_the_run_begins() {
 }
 
 #[test]
+#[cfg(not(feature = "otlp"))]
+fn a_build_without_open_telemetry_names_the_feature() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let quotes = run().quotes(&mock.url()).files(&place, 3, "out.jsonl").flags("--rate 9/1s");
+    quotes.flags("--otlp").exits(2).says("build it with --features otlp");
+    assert_eq!(mock.judgement().requests, 0);
+}
+
+#[test]
 fn the_end_of_a_run_is_told_to_a_command_in_its_environment_and_on_its_standard_input() {
     let (place, told) = (Place::new(), Place::new());
     let command = format!(

@@ -18,7 +18,8 @@ use tokio::runtime::Builder;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
-use super::metrics_page::MetricsPage;
+use super::metrics::RunMetrics;
+use super::metrics_page;
 use crate::{Error, threads};
 
 /// The type of Prometheus's text format.
@@ -76,9 +77,9 @@ impl MetricsServer {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start(self) -> Result<Arc<Mutex<MetricsPage>>, Error> {
-        let page = Arc::<Mutex<MetricsPage>>::default();
-        let of_server = page.clone();
+    pub fn start(self) -> Result<Arc<Mutex<RunMetrics>>, Error> {
+        let metrics = Arc::<Mutex<RunMetrics>>::default();
+        let of_server = metrics.clone();
         let failed =
             |error: io::Error| Error::stopped(format!("the metrics can't be served: {error}"));
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -86,11 +87,11 @@ impl MetricsServer {
             LocalSet::new().block_on(&runtime, serve(self.listener, of_server));
         };
         threads::spawn(served).map_err(failed)?;
-        Ok(page)
+        Ok(metrics)
     }
 }
 
-async fn serve(listener: TcpListener, page: Arc<Mutex<MetricsPage>>) {
+async fn serve(listener: TcpListener, metrics: Arc<Mutex<RunMetrics>>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
     };
@@ -99,10 +100,10 @@ async fn serve(listener: TcpListener, page: Arc<Mutex<MetricsPage>>) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let page = page.clone();
+        let metrics = metrics.clone();
         spawn_local(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let response = respond(&request, &page);
+                let response = respond(&request, &metrics);
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut server = http1::Builder::new();
@@ -114,13 +115,13 @@ async fn serve(listener: TcpListener, page: Arc<Mutex<MetricsPage>>) {
 }
 
 /// The response to a request.
-fn respond<T>(request: &Request<T>, page: &Mutex<MetricsPage>) -> Response<Full<Bytes>> {
+fn respond<T>(request: &Request<T>, metrics: &Mutex<RunMetrics>) -> Response<Full<Bytes>> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let (status, kind, text) = match request.uri().path() {
         _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned()),
         "/metrics" => {
-            let page = page.lock().unwrap_or_else(PoisonError::into_inner);
-            (StatusCode::OK, TEXT_FORMAT, page.text())
+            let metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
+            (StatusCode::OK, TEXT_FORMAT, metrics_page::page(&metrics))
         }
         "/" => (StatusCode::OK, "text/html", "<a href=/metrics>metrics</a>\n".to_owned()),
         _ => (StatusCode::NOT_FOUND, "text/plain", "the metrics are at /metrics\n".to_owned()),

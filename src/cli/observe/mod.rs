@@ -1,11 +1,14 @@
-//! The observers of a run besides its display: a file of its events, a page of metrics, and
-//! commands that are run when it ends, stalls, or a server is out.
+//! The observers of a run besides its display: a file of its events, a page of metrics, data for
+//! OpenTelemetry, and commands that are run when it ends, stalls, or a server is out.
 
 mod events_file;
 mod json_log;
+mod metrics;
 mod metrics_page;
 mod metrics_server;
 mod notify;
+#[cfg_attr(not(feature = "otlp"), path = "otlp/disabled.rs")]
+mod otlp;
 
 use std::thread::JoinHandle;
 
@@ -13,6 +16,7 @@ use clap::{Args, ValueEnum};
 
 use self::events_file::EventsFile;
 use self::metrics_server::MetricsServer;
+use self::otlp::Exports;
 use super::flags::{DisplayFlags, Progress, SHOW};
 use super::{own_file, say};
 use crate::engine::Run;
@@ -33,6 +37,9 @@ pub struct WatchFlags {
     /// Serve metrics for Prometheus at http://ADDR/metrics while the run goes on
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<String>,
+    /// Send a trace and metrics to the OpenTelemetry collector of OTEL_EXPORTER_OTLP_ENDPOINT
+    #[arg(long)]
+    pub otlp: bool,
     /// Run this command when the run ends, stalls, or a server is out
     #[arg(long, value_name = "CMD")]
     pub notify: Option<String>,
@@ -113,8 +120,12 @@ impl Observers {
             if !show.quiet {
                 say::note(&format!("throng: metrics at {}", server.url()));
             }
-            let page = server.start()?;
-            observers.add(run, move |events| metrics_page::update(&page, events))?;
+            let metrics = server.start()?;
+            observers.add(run, move |events| metrics::update(&metrics, events))?;
+        }
+        if flags.otlp {
+            let exports = Exports::start(run)?;
+            observers.add(run, move |events| exports.write(events))?;
         }
         if let Some(command) = flags.notify.clone() {
             observers.add(run, move |events| notify::run_commands(command, events))?;
