@@ -76,6 +76,7 @@ fn record() -> Record {
         arrived: Vec::new(),
         warning: None,
         saved: None,
+        origin: None,
     }
 }
 

@@ -118,6 +118,7 @@ mod save;
 mod send;
 mod source;
 pub use source::RowSource;
+mod store;
 
 mod convert;
 mod format;
@@ -127,7 +128,7 @@ mod row;
 pub use row::{Fields, Row};
 
 mod record;
-pub use record::{Failure, FailureKind, Record, SavedFile};
+pub use record::{AnswerOrigin, Failure, FailureKind, Record, SavedFile};
 mod report;
 pub use report::Report;
 #[cfg(feature = "cli")]

@@ -28,6 +28,7 @@ use crate::row::{Fields, Row};
 ///     arrived: Vec::new(),
 ///     warning: None,
 ///     saved: None,
+///     origin: None,
 /// };
 /// assert!(record.values().is_empty());
 /// assert_eq!(FailureKind::Timeout.text(), "timeout");
@@ -55,6 +56,16 @@ pub struct Record {
     pub warning: Option<String>,
     /// The file that has the answer's body, if the job saves it.
     pub saved: Option<Box<SavedFile>>,
+    /// Where the answer was found, if the row did not ask for it.
+    pub origin: Option<AnswerOrigin>,
+}
+
+/// Where an answer was found for which its row did not ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnswerOrigin {
+    /// In the job's store.
+    Store,
 }
 
 /// Whether a record with these fields says that its row is ok; none if it does not say.
@@ -182,6 +193,12 @@ impl Record {
         self.outcome.is_ok() || self.is_missing()
     }
 
+    /// Whether its answer was in the job's store.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.origin == Some(AnswerOrigin::Store)
+    }
+
     /// Whether the row is done without values, as a rule of the job says of the answer.
     #[must_use]
     pub fn is_missing(&self) -> bool {
@@ -198,7 +215,7 @@ impl Record {
     /// # let record = Record {
     /// #     row: Row::default(), outcome: Ok(Vec::new()), kept: Vec::new(), body: None,
     /// #     status: Some(200), attempts: 1, latency: None, arrived: Vec::new(), warning: None,
-    /// #     saved: None,
+    /// #     saved: None, origin: None,
     /// # };
     /// let object = record.to_object();
     /// assert_eq!((&object["_ok"], &object["_status"]), (&true.into(), &200.into()));
@@ -221,6 +238,9 @@ impl Record {
         set("_detail", self.detail().into());
         set("_attempts", self.attempts.into());
         set("_ms", self.milliseconds().into());
+        if self.is_stored() {
+            set("_stored", true.into());
+        }
         if let Some(body) = &self.body {
             set("_body", body.as_str().into());
         }
@@ -272,6 +292,8 @@ macro_rules! failure_kinds {
 failure_kinds! {
     /// The row makes no request: a template or a value is wrong.
     Input = "input";
+    /// The store has no answer to the request, and nothing is to be sent.
+    NotStored = "not stored";
     /// No connection could be made.
     Connect = "connect";
     /// A connection was made, and TLS failed on it.
@@ -380,6 +402,7 @@ impl FailureKind {
             && !matches!(
                 self,
                 FailureKind::Input
+                    | FailureKind::NotStored
                     | FailureKind::FileExists
                     | FailureKind::OutcomeUnknown
                     | FailureKind::Other(_)

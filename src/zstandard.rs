@@ -18,3 +18,13 @@ pub(crate) fn encoder(file: BufWriter<File>) -> io::Result<Encoder> {
 pub(crate) fn decoder<R: BufRead>(packed: R) -> io::Result<impl Read + use<R>> {
     zstd::Decoder::with_buffer(packed)
 }
+
+/// These bytes, compressed.
+pub(crate) fn pack(plain: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    zstd::bulk::compress(plain, 0).map(Some)
+}
+
+/// The bytes that [`pack`] has compressed.
+pub(crate) fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
+    zstd::decode_all(packed)
+}

@@ -49,6 +49,8 @@ pub struct JobArgs {
     #[command(flatten)]
     pages: flags::PageFlags,
     #[command(flatten)]
+    store: flags::StoreFlags,
+    #[command(flatten)]
     output: flags::OutputFlags,
 }
 
@@ -92,6 +94,7 @@ impl JobArgs {
             "items": self.pages.items_tree(),
             "batch": self.pages.batch_tree(),
             "pages": self.pages.tree(),
+            "store": self.store.tree(),
             "summary": self.values.summary_tree(),
             "save": self.output.save(),
             "output": self.output.tree(),

@@ -24,6 +24,7 @@ use crate::save::SavedFiles;
 use crate::send::Origin;
 use crate::shutdown::Shutdown;
 use crate::sink::{PageLog, fingerprint};
+use crate::store::AnswerStore;
 
 /// The state that all rows of a run share.
 pub struct RunContext {
@@ -53,6 +54,8 @@ pub struct RunContext {
     pub sharing: OnceLock<RunSharing>,
     /// Set when the run begins, if its lists can go on after it.
     pub page_log: OnceLock<PageLog>,
+    /// Set when the run begins, if answers are kept.
+    pub store: OnceLock<AnswerStore>,
     /// Whether jobs wait in the log for a later run.
     pub leaves_jobs: AtomicBool,
     /// See every record; they are added before the run begins.
@@ -120,6 +123,7 @@ impl RunContext {
             world,
             sharing: OnceLock::new(),
             page_log: OnceLock::new(),
+            store: OnceLock::new(),
             leaves_jobs: AtomicBool::new(false),
             observers: Mutex::default(),
         }
@@ -175,6 +179,17 @@ impl RunContext {
     /// The calendar's time now, by the limiters' clock.
     pub fn calendar_now(&self) -> SystemTime {
         SystemTime::from(self.calendar_at_zero) + self.limiters[0].now().since(Time::ZERO)
+    }
+
+    /// The calendar's time now, in milliseconds since 1970.
+    pub fn calendar_millis(&self) -> u64 {
+        let now = self.calendar_now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Number of requests whose answers were in the store.
+    pub fn stored_answers(&self) -> u64 {
+        self.store.get().map_or(0, AnswerStore::used)
     }
 
     /// The time from now to the run's deadline, if it has one; zero once it has come.

@@ -27,6 +27,7 @@ use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::{Identity, IntentWriter, LaterRows, PollLogWriter};
 use crate::source::Rows;
+use crate::store::AnswerStore;
 use crate::tally::{Counts, Tally};
 use crate::threads;
 
@@ -267,6 +268,7 @@ impl Run {
         let identity = Identity { is_alone, ..plan.identity.clone() };
         let writer = plan.output.create(&plan.columns, &identity)?;
         let prepared = summary::tally_earlier(&self.context).and_then(|it| {
+            self.open_store()?;
             let later = self.start_page_log()?;
             Ok((it, later, self.intents()?, self.poll_log()?))
         });
@@ -302,6 +304,7 @@ impl Run {
         self.end_intents(intents);
         self.end_poll_log(polls);
         self.end_page_log();
+        self.end_store();
         self.context.close_limiters();
         if let Some(RunSharing::Shared { store, .. }) = self.context.sharing.get() {
             store.end();
@@ -353,6 +356,30 @@ impl Run {
         let shutdown = self.context.shutdown.clone();
         let failed = move |error: Error| shutdown.request(ShutdownReason::Error(error.to_string()));
         self.plan().output.poll_log(failed)
+    }
+
+    /// Opens the store of answers, if the job has one.
+    fn open_store(&self) -> Result<(), Error> {
+        let (plan, context) = (self.plan(), &self.context);
+        let opened = AnswerStore::open(
+            &plan.store,
+            plan.output.run_number(),
+            &plan.secrets,
+            context.calendar_millis(),
+        )?;
+        if let Some(store) = opened {
+            context.store.get_or_init(|| store);
+        }
+        Ok(())
+    }
+
+    fn end_store(&self) {
+        let Some(store) = self.context.store.get() else { return };
+        let removed = store.end();
+        if removed > 0 {
+            let name = || format!("{}: store.size (--store-size) allows more", store.name());
+            self.metrics().warn("answers that were removed, as the store was full", removed, name);
+        }
     }
 
     fn end_poll_log(&self, polls: Option<PollLogWriter>) {

@@ -44,6 +44,7 @@ mod pages;
 mod polls;
 mod saved;
 mod stand_in;
+mod stored;
 #[cfg(feature = "cli")]
 mod try_once;
 
@@ -299,6 +300,7 @@ impl RowExecutor {
             arrived: trace.arrived,
             warning: None,
             saved: None,
+            origin: trace.answer_origin,
         }
     }
 }
@@ -332,8 +334,24 @@ impl RequestExecutor {
         outcome
     }
 
-    /// Sends a request until its answer is final, or no further attempt may help.
+    /// Finds the answer to a request in the store, or sends it until its answer is final.
     async fn send_with_retries(
+        &self,
+        request: &Request<Bytes>,
+        terms: AttemptTerms<'_>,
+        first: Tries,
+        trace: &mut AttemptTrace,
+    ) -> Result<Result<Answer, Failure>, Cancelled> {
+        match self.context.store.get() {
+            Some(store) if terms.purpose.of_credentials().is_none() => {
+                Box::pin(self.find_or_send(store, request, terms, first, trace)).await
+            }
+            _ => pin!(self.send_until_final(request, terms, first, trace)).await,
+        }
+    }
+
+    /// Sends a request until its answer is final, or no further attempt may help.
+    async fn send_until_final(
         &self,
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
@@ -481,6 +499,9 @@ impl RequestExecutor {
         if let Ok(answer) = outcome {
             stream_error = answers.stream_error(&answer, decision);
             trace.keep_failed(&answer);
+            if decision.then == Meaning::Missing && self.context.store.get().is_some() {
+                trace.missing = Some(Box::new(answer));
+            }
         }
         if let Some(Err(failure)) = trace.hooked.take().map(|result| *result) {
             return failure;

@@ -64,6 +64,7 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
             retries: sending.retried,
             refused: sending.refused,
             refused_otherwise: sending.refused_otherwise,
+            stored: context.stored_answers(),
         },
         pace: Some(RateReport {
             seconds: took.as_secs_f64(),
@@ -122,7 +123,7 @@ pub fn bound(
     let needed = if stage.has_parts() || stage.batch.is_some() {
         sending.sent.saturating_sub(sending.retried + sending.refused)
     } else {
-        tally.counts().rows + sending.redirected
+        (tally.counts().rows + sending.redirected).saturating_sub(context.stored_answers())
     };
     let used_before = context.used_before(0).cloned().unwrap_or_default();
     let states = context.limiter(0).state();

@@ -30,7 +30,7 @@ pub(crate) enum ColumnType {
 }
 
 /// throng's own columns, even where no row of a file has a value for them.
-pub(crate) const OWN: [(&str, ColumnType); 8] = [
+pub(crate) const OWN: [(&str, ColumnType); 9] = [
     ("_row", ColumnType::Int),
     ("_item", ColumnType::Int),
     ("_last", ColumnType::Bool),
@@ -38,6 +38,7 @@ pub(crate) const OWN: [(&str, ColumnType); 8] = [
     ("_status", ColumnType::Int),
     ("_attempts", ColumnType::Int),
     ("_ms", ColumnType::Float),
+    ("_stored", ColumnType::Bool),
     ("_size", ColumnType::Int),
 ];
 

@@ -7,7 +7,7 @@ use crate::row::Fields;
 
 /// throng's own names. No extracted value may have one; an input field that
 /// has one comes from an earlier results file and gives way.
-pub const RESERVED: [&str; 15] = [
+pub const RESERVED: [&str; 16] = [
     "_row",
     "_item",
     "_last",
@@ -18,6 +18,7 @@ pub const RESERVED: [&str; 15] = [
     "_attempts",
     "_ms",
     "_arrived",
+    "_stored",
     "_file",
     "_size",
     "_sha256",
@@ -87,6 +88,8 @@ pub struct Columns {
     pub items: bool,
     /// Whether there is an `_arrived`: where something is limited.
     pub arrived: bool,
+    /// Whether a record tells if its answer was in the job's store.
+    pub stored: bool,
     /// Whether a record tells of the file that has the answer's body.
     pub files: bool,
 }
@@ -106,8 +109,15 @@ impl Columns {
         for name in &values {
             check(name, fields.as_deref().unwrap_or_default())?;
         }
-        let mut columns =
-            Columns { fields: None, values, body, items: false, arrived: false, files: false };
+        let mut columns = Columns {
+            fields: None,
+            values,
+            body,
+            items: false,
+            arrived: false,
+            stored: false,
+            files: false,
+        };
         columns.fields = fields.map(|names| {
             let own = names.into_iter().filter(|name| columns.is_input(name));
             own.collect()
@@ -147,6 +157,7 @@ impl Columns {
             "_body" => self.body != KeepBody::None,
             "_item" | "_last" => self.items,
             "_arrived" => self.arrived,
+            "_stored" => self.stored,
             own if OF_FILES.contains(&own) => self.files,
             _ => true,
         }

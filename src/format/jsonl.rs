@@ -206,6 +206,9 @@ fn own(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Res
     if columns.arrived {
         entry(out, br#","_arrived":"#, WrittenArrivals(&record.arrived))?;
     }
+    if columns.stored {
+        entry(out, br#","_stored":"#, record.is_stored())?;
+    }
     if columns.files {
         let file = record.saved.as_deref();
         entry(out, br#","_file":"#, file.map(|file| &file.path))?;

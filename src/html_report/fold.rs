@@ -325,6 +325,7 @@ mod tests {
             arrived: times.iter().map(arrived).collect(),
             warning: None,
             saved: None,
+            origin: None,
         }
     }
 

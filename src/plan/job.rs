@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::workers;
 use crate::cookies::CookieScope;
 use crate::helpers::{self, HelperSettings};
+use crate::store::{self, StoreSettings};
 use crate::{
     auth, batch, extract, judge, limit, pages, poll, render, secret, send, sink, source, tally,
 };
@@ -135,6 +136,17 @@ pub struct Job {
     pub items: extract::ItemSettings,
     /// How many rows are asked for at once.
     pub batch: batch::Settings,
+    /// Where answers are kept, so that a request is asked for once: a directory, or a table with
+    /// one.
+    #[serde(
+        deserialize_with = "store::or_directory",
+        skip_serializing_if = "StoreSettings::is_none"
+    )]
+    #[cfg_attr(
+        feature = "cli",
+        schemars(with = "crate::limit::schema::Either<String, StoreSettings>")
+    )]
+    pub store: StoreSettings,
     /// How answers go on over pages.
     pub pages: pages::Settings,
     /// How jobs are polled that requests submit.

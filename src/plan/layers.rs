@@ -21,7 +21,7 @@ impl Layers {
     /// The layer of a file.
     pub(super) fn of(mut tree: Value) -> Layers {
         tell_answers_apart(&mut tree);
-        write_out_commands(&mut tree);
+        write_out_texts(&mut tree);
         Layers(tree)
     }
 
@@ -119,11 +119,12 @@ fn tell_answers_apart(tree: &mut Value) {
     }
 }
 
-/// A command alone is a table with that command, which flags can add to.
-fn write_out_commands(tree: &mut Value) {
-    for key in ["render", "process"] {
-        if let Some(helper @ Value::String(_)) = tree.get_mut(key) {
-            *helper = json!({"command": helper.take()});
+/// A text alone is a table with that text, which flags can add to: the command of helpers, and
+/// the directory of a store.
+fn write_out_texts(tree: &mut Value) {
+    for (key, name) in [("render", "command"), ("process", "command"), ("store", "dir")] {
+        if let Some(alone @ Value::String(_)) = tree.get_mut(key) {
+            *alone = json!({name: alone.take()});
         }
     }
 }

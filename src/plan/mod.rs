@@ -18,6 +18,7 @@ use crate::save::SaveRules;
 use crate::secret::{Secrets, Vault, Visibility};
 use crate::sink::{self, Columns, Existing, Identity, Output};
 use crate::source::{self, Source, Survey};
+use crate::store::StoreSettings;
 use crate::tally::Aggregate;
 use room::PlannedRoom;
 use workers::WorkerConfig;
@@ -79,6 +80,8 @@ pub struct Plan {
     pub(crate) identity: Identity,
     pub(crate) notes: Vec<String>,
     pub(crate) workers: WorkerConfig,
+    /// Where answers are kept.
+    pub(crate) store: StoreSettings,
     /// The extent of the jars of cookies, if cookies are kept.
     pub(crate) cookies: Option<CookieScope>,
     /// Whether the run ends when its first answers all fail alike.
@@ -144,6 +147,7 @@ impl Plan {
         let job = &shard::settled(job, environment)?;
         let parts = &parts.with_helpers(job, vault)?;
         before::check(job)?;
+        job.store.check().map_err(Error::plan)?;
         let login = Login::new(&job.before, &job.limit.keys, &context)?.map(Arc::new);
         let (mut stages, mut notes) = stages::of(job, parts, login.as_ref(), &context)?;
         notes.extend(before::warning(job));
@@ -166,6 +170,7 @@ impl Plan {
         }
         let fields = survey.rows.map(|_| fields).filter(|_| !last.has_unnamed_values());
         let columns = columns(&stages, fields, job.output.replace_fields)?;
+        let columns = Columns { stored: job.store.dir.is_some(), ..columns };
         output.check_columns(&columns)?;
         let identity = identity::of(job, parts, &source, &survey)?;
         output.confirm(&identity, !stages.iter().any(Stage::announces))?;
@@ -194,6 +199,7 @@ impl Plan {
             aggregates,
             output,
             workers,
+            store: job.store.clone(),
             cookies: job.cookies,
             brakes: job.retry.brake,
             max_failures: job.retry.max_failures,

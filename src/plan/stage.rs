@@ -408,12 +408,17 @@ fn check_combinations(
     let polls = job.poll.is_any();
     let has_key = job.retry.idempotency_key.is_some();
     let has_file = job.save.is_some();
+    let has_store = job.store.dir.is_some();
     let why = if has_file && is_batch {
         "save (--save) writes the answer of each row to a file, and batch.size (--batch) asks for many rows at once: leave one of them out"
     } else if has_file && (has_items || has_pages) {
         "save (--save) writes the one answer of a row to a file, and a row with pages (--next, --page, --offset) or items (--each) has several: list them in a step before, or in a job of its own, whose results are the input of this one"
     } else if has_file && job.output.keep_body == KeepBody::All {
         "save (--save) keeps answers in files, and output.keep-body = \"all\" (--keep-body) in the records: leave one of them out"
+    } else if has_file && has_store {
+        "save (--save) keeps the answers in files, and store (--store) keeps them in its directory: leave one of them out"
+    } else if polls && has_store {
+        "[poll] asks for the same address until its answer is another one, and store (--store) keeps the first: leave one of them out"
     } else if has_pages && !has_items && job.extract.is_empty() {
         "nothing says what to keep of the pages: give items.each (--each) for a record of each item, or extract (--extract) for one record with the values of all pages"
     } else if polls && job.pages.count.is_some() {

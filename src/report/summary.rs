@@ -247,6 +247,9 @@ pub struct SendReport {
     /// Those of them with another status than 429.
     #[serde(skip)]
     pub refused_otherwise: u64,
+    /// Requests that were not sent, as their answers were in the store.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stored: u64,
 }
 
 /// The speed of a run.

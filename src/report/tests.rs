@@ -270,6 +270,7 @@ fn record(number: u64, outcome: Result<Vec<Value>, Failure>) -> Record {
         arrived: Vec::new(),
         warning: None,
         saved: None,
+        origin: None,
     }
 }
 

@@ -192,8 +192,12 @@ fn sent(report: &Report) -> String {
         0 => "not by 429".to_owned(),
         by_429 => format!("{} by 429", count(by_429)),
     };
+    let stored = match sent.stored {
+        0 => String::new(),
+        stored => format!(", {} from the store", plural(stored, "answer", "answers")),
+    };
     format!(
-        "{}{pace}, {}, {} refused ({how})",
+        "{}{pace}, {}, {} refused ({how}){stored}",
         plural(sent.requests, "request", "requests"),
         plural(sent.retries, "retry", "retries"),
         count(sent.refused)

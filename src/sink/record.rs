@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::format::RESERVED;
-use crate::record::{Arrived, Failure, FailureKind, Record, SavedFile, is_ok};
+use crate::record::{AnswerOrigin, Arrived, Failure, FailureKind, Record, SavedFile, is_ok};
 use crate::row::{Fields, Row};
 
 /// The record of a row of a results file; its values stay among its fields.
@@ -27,6 +27,7 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
         arrived: fields.get("_arrived").and_then(arrived).unwrap_or_default(),
         warning: None,
         saved: saved(&fields).map(Box::new),
+        origin: origin(&fields),
         body: None,
         status: self::number(fields.get("_status")).and_then(|it| u16::try_from(it).ok()),
         attempts: self::number(fields.get("_attempts"))
@@ -69,6 +70,15 @@ fn saved(fields: &Fields) -> Option<SavedFile> {
         sha256: text("_sha256")?.to_owned(),
         content_type: text("_content_type").map(str::to_owned),
     })
+}
+
+/// Where the answer of a record was found for which its row did not ask.
+fn origin(fields: &Fields) -> Option<AnswerOrigin> {
+    let is_stored = fields.get("_stored").is_some_and(|it| match it {
+        Value::String(text) => text.eq_ignore_ascii_case("true"),
+        value => *value == Value::Bool(true),
+    });
+    is_stored.then_some(AnswerOrigin::Store)
 }
 
 fn number(value: Option<&Value>) -> Option<u64> {

@@ -31,6 +31,7 @@ pub(crate) fn ok(number: u64) -> Record {
             .into(),
         warning: None,
         saved: None,
+        origin: None,
     }
 }
 

@@ -46,6 +46,7 @@ fn record(number: u64, seed: &mut u64) -> Record {
         arrived: Vec::new(),
         warning: None,
         saved: None,
+        origin: None,
     }
 }
 

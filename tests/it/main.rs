@@ -15,6 +15,7 @@ mod objects;
 mod probed;
 mod proxy;
 mod recorder;
+mod stored;
 mod streams;
 mod terminator;
 

@@ -11,6 +11,7 @@ mod pairs;
 mod request;
 mod send;
 mod show;
+mod store;
 mod values;
 
 pub use helpers::HelperFlags;
@@ -22,4 +23,5 @@ pub use pages::PageFlags;
 pub use request::{AuthFlags, RequestFlags, curl};
 pub use send::{RetryFlags, WorkerFlags};
 pub use show::{DisplayFlags, Progress, SHOW};
+pub use store::StoreFlags;
 pub use values::{SummaryFlags, ValueFlags};

@@ -143,7 +143,7 @@ fn max_failures(text: &str) -> Result<String, String> {
     text.parse::<MaxFailures>().map(|_| text.into())
 }
 
-fn size(text: &str) -> Result<String, String> {
+pub(super) fn size(text: &str) -> Result<String, String> {
     match text.parse::<bytesize::ByteSize>() {
         Ok(_) => Ok(text.into()),
         Err(_) => Err("write a size such as 64KiB or 10MiB".into()),

@@ -24,7 +24,9 @@ use crate::judge::Decision;
 use crate::limit::{AcquireError, Cost, Permit, duration};
 use crate::metrics::{Counters, WaitReason, WaitingRow};
 use crate::plan::Stage;
-use crate::record::{Arrived, Failure, FailureKind, POOL_KEY, excerpt, is_of_request};
+use crate::record::{
+    AnswerOrigin, Arrived, Failure, FailureKind, POOL_KEY, excerpt, is_of_request,
+};
 use crate::row::Row;
 use crate::save::Download;
 use crate::send::redirect::RedirectTrust;
@@ -131,6 +133,10 @@ pub(super) struct AttemptTrace {
     pub hooked: Option<Box<Result<Processed, Failure>>>,
     /// Number of attempts that sent nothing, and count only if the request fails.
     pub unsent: u32,
+    /// Where the last answer was found, if it was not asked for.
+    pub answer_origin: Option<AnswerOrigin>,
+    /// The answer that says that there is nothing for the row, where answers are kept.
+    pub missing: Option<Box<Answer>>,
 }
 
 /// The editions of the credentials that signed an attempt.
@@ -562,6 +568,7 @@ impl AttemptTrace {
     /// Adds the attempts of a later request of the same row.
     pub fn add(&mut self, later: &AttemptTrace) {
         self.said.clone_from(&later.said);
+        self.answer_origin = later.answer_origin.filter(|_| self.attempts == 0);
         self.attempts += later.attempts;
         self.status = later.status.or(self.status);
         self.latency = later.latency.or(self.latency);
@@ -584,6 +591,7 @@ impl AttemptTrace {
             status: self.status,
             latency: self.latency,
             arrived: vec![None; self.arrived.len()],
+            answer_origin: self.answer_origin,
             ..AttemptTrace::default()
         }
     }

@@ -98,7 +98,7 @@ impl RequestExecutor {
 
     /// The decision of the table of answers. Of the rules of a job, the answers to tokens and
     /// logins heed only those of refusals.
-    fn decide(
+    pub(super) fn decide(
         &self,
         answer: &Answer,
         url: &Uri,

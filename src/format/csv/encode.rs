@@ -123,6 +123,9 @@ fn own(columns: &Columns, record: &Record, cells: &mut Cells, out: &mut Vec<u8>)
     if columns.arrived {
         cells.plain(serde_json::to_string(&WrittenArrivals(&record.arrived)).ok(), out);
     }
+    if columns.stored {
+        cells.plain(Some(record.is_stored()), out);
+    }
     if columns.files {
         let file = record.saved.as_deref();
         cells.text(file.map_or("", |file| &file.path), out);

@@ -75,7 +75,7 @@ fn too_many(columns: usize) -> Option<String> {
 }
 
 /// The types of throng's own columns; all others keep the type of each value.
-const TYPES: [(&str, &str); 14] = [
+const TYPES: [(&str, &str); 15] = [
     ("_row", "integer"),
     ("_item", "integer"),
     ("_last", "boolean"),
@@ -85,6 +85,7 @@ const TYPES: [(&str, &str); 14] = [
     ("_detail", "text"),
     ("_attempts", "integer"),
     ("_ms", "real"),
+    ("_stored", "boolean"),
     ("_file", "text"),
     ("_size", "integer"),
     ("_sha256", "text"),

@@ -587,6 +587,14 @@ impl Output {
         log.handle(self.settings.key.as_deref(), self.checked.format)
     }
 
+    /// A number that is the same in all runs that continue a file.
+    #[must_use]
+    pub fn run_number(&self) -> u64 {
+        let mut first = [0; 8];
+        first.copy_from_slice(&blake3::hash(self.run.as_bytes()).as_bytes()[..8]);
+        u64::from_le_bytes(first)
+    }
+
     /// The `Idempotency-Key` of this row, which is the same in all runs that continue a file.
     #[must_use]
     pub fn idempotency_key(&self, row: &Row) -> String {

@@ -67,6 +67,7 @@ fn without_values(row: &Row, columns: &Columns) -> Record {
         attempts: 1,
         warning: None,
         saved: None,
+        origin: None,
         latency: Some(Duration::from_millis(100)),
         arrived: vec![Some(Arrived {
             from: 1_700_000_000_000_000,

@@ -36,7 +36,7 @@ _SECTIONS = (
     "answer", "answer_encoding", "answer_format", "answers", "api", "auth", "batch", "before",
     "cookies", "env", "extract", "input", "items", "limit", "network", "no_headers", "output",
     "pages", "poll", "process", "refusal", "render", "request", "retry", "save", "secrets", "send",
-    "shard", "signal", "step", "summary", "tls", "workers",
+    "shard", "signal", "step", "store", "summary", "tls", "workers",
 )  # fmt: skip
 
 # The keys of a section that are keywords of their own.
@@ -53,16 +53,18 @@ _KEYS = {
     "tls": ("ca_cert", "cert", "insecure"),
     "retry": ("retries", "max_wait", "max_refusals", "max_failures", "brake", "unknown",
               "idempotency_key", "idempotency_ttl"),
+    "store": ("offline",),
     "output": ("keep_body", "replace_fields", "order", "sync", "columns", "no_meta", "parts"),
 }  # fmt: skip
 _SECTION_OF = {key: section for section, keys in _KEYS.items() for key in keys}
 
 # What a section's only value is where it is no table.
-_ALONE = {"output": "file", "input": "file", "workers": "count", "limit": "rate", "items": "each"}
+_ALONE = {"output": "file", "input": "file", "workers": "count", "limit": "rate", "items": "each",
+          "store": "dir"}  # fmt: skip
 
 # Sections whose keys have a dash where Python has an underscore.
 _DASHED = ("batch", "input", "limit", "network", "output", "pages", "poll", "process", "render",
-           "request", "retry", "send", "tls", "workers")  # fmt: skip
+           "request", "retry", "send", "store", "tls", "workers")  # fmt: skip
 
 
 def _value(value: Any) -> Any:
@@ -79,7 +81,7 @@ def _value(value: Any) -> Any:
 
 
 _DURATIONS = {"timeout", "idle_timeout", "connect_timeout", "spacing", "grace", "skew", "linger",
-              "max_wait", "idempotency_ttl"}  # fmt: skip
+              "max_wait", "idempotency_ttl", "age"}  # fmt: skip
 
 
 def _duration(name: str, value: Any) -> Any:

@@ -1,0 +1,35 @@
+//! Flags of answers that are kept, so that a request is asked for once.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::send::{duration, size};
+
+/// What is asked for once.
+#[derive(Args)]
+#[command(next_help_heading = "Ask once")]
+pub struct StoreFlags {
+    /// Keep answers in this directory, and ask for none that is there
+    #[arg(long, value_name = "DIR")]
+    store: Option<String>,
+    /// Size above which the oldest answers are removed [default: 10GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    store_size: Option<String>,
+    /// Age above which an answer is asked for again, such as 30d [default: none]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    store_age: Option<String>,
+    /// Send nothing: rows whose answer is not in the store fail
+    #[arg(long)]
+    offline: bool,
+}
+
+impl StoreFlags {
+    pub fn tree(&self) -> Value {
+        json!({
+            "dir": self.store,
+            "size": self.store_size,
+            "age": self.store_age,
+            "offline": self.offline.then_some(true),
+        })
+    }
+}
