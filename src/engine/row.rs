@@ -334,7 +334,8 @@ impl RequestExecutor {
         outcome
     }
 
-    /// Finds the answer to a request in the store, or sends it until its answer is final.
+    /// Sends a request until its answer is final, or no further attempt may help; unless its
+    /// answer is in the store.
     async fn send_with_retries(
         &self,
         request: &Request<Bytes>,
@@ -342,22 +343,12 @@ impl RequestExecutor {
         first: Tries,
         trace: &mut AttemptTrace,
     ) -> Result<Result<Answer, Failure>, Cancelled> {
-        match self.context.store.get() {
-            Some(store) if terms.purpose.of_credentials().is_none() => {
-                Box::pin(self.find_or_send(store, request, terms, first, trace)).await
-            }
-            _ => pin!(self.send_until_final(request, terms, first, trace)).await,
+        if let Some(store) = self.context.store.get()
+            && terms.purpose.of_credentials().is_none()
+            && !trace.is_sought
+        {
+            return Box::pin(self.find_or_send(store, request, terms, first, trace)).await;
         }
-    }
-
-    /// Sends a request until its answer is final, or no further attempt may help.
-    async fn send_until_final(
-        &self,
-        request: &Request<Bytes>,
-        terms: AttemptTerms<'_>,
-        first: Tries,
-        trace: &mut AttemptTrace,
-    ) -> Result<Result<Answer, Failure>, Cancelled> {
         let mut tries = first;
         loop {
             let outcome = pin!(self.follow_redirects(request, terms, trace)).await?;

@@ -133,6 +133,8 @@ pub(super) struct AttemptTrace {
     pub hooked: Option<Box<Result<Processed, Failure>>>,
     /// Number of attempts that sent nothing, and count only if the request fails.
     pub unsent: u32,
+    /// Whether the store was looked at for the answer, so that the request is sent.
+    pub is_sought: bool,
     /// Where the last answer was found, if it was not asked for.
     pub answer_origin: Option<AnswerOrigin>,
     /// The answer that says that there is nothing for the row, where answers are kept.

@@ -45,7 +45,7 @@ impl RequestExecutor {
         if let Some(kept) = stale
             && let Some(conditional) = conditional(request, &kept)
         {
-            let outcome = self.send_until_final(&conditional, terms, first, trace).await?;
+            let outcome = self.send(&conditional, terms, first, trace).await?;
             if trace.status != Some(StatusCode::NOT_MODIFIED) {
                 return self.keep(store, key, terms, trace, outcome).await;
             }
@@ -56,8 +56,22 @@ impl RequestExecutor {
                 return Ok(outcome);
             }
         }
-        let outcome = self.send_until_final(request, terms, first, trace).await?;
+        let outcome = self.send(request, terms, first, trace).await?;
         self.keep(store, key, terms, trace, outcome).await
+    }
+
+    /// Sends a request whose answer can't be had from the store.
+    async fn send(
+        &self,
+        request: &Request<Bytes>,
+        terms: AttemptTerms<'_>,
+        first: Tries,
+        trace: &mut AttemptTrace,
+    ) -> Result<Result<Answer, Failure>, Cancelled> {
+        trace.is_sought = true;
+        let outcome = Box::pin(self.send_with_retries(request, terms, first, trace)).await;
+        trace.is_sought = false;
+        outcome
     }
 
     /// The outcome of a kept answer by the job's rules; none if they would not take it for one
