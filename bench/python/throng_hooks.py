@@ -1,16 +1,18 @@
 """throng with both hooks in Python. throng_hooks.py URL ROWS IN_FLIGHT OUT [RATE]"""
 
 import sys
+from urllib.parse import urlsplit
 
 import throng
 
 url, rows, in_flight, out, *rate = sys.argv[1:]
-job = throng.Job(url=url, rate=rate or None, workers=2, concurrency=int(in_flight) // 2)
+server = urlsplit(url)
+job = throng.Job(url=f"{server.scheme}://{server.netloc}", rate=rate or None, workers=2, concurrency=int(in_flight) // 2)
 
 
 @job.request
 def request(row):
-    return url + row["symbol"]
+    return f"{server.path}?{server.query}" + row["symbol"]
 
 
 @job.process
@@ -19,4 +21,4 @@ def process(row, answer):
     return {"price": result["regularMarketPreviousClose"], "name": result.get("longName")}
 
 
-job.run(({"symbol": f"S{i}"} for i in range(int(rows))), out, overwrite=True)
+job.run(({"symbol": f"S{i}"} for i in range(int(rows))), out, overwrite=True).raise_for_failures()

@@ -13,4 +13,4 @@ job = throng.Job(
     workers=2,
     concurrency=int(in_flight) // 2,
 )
-job.run(({"symbol": f"S{i}"} for i in range(int(rows))), out, overwrite=True)
+job.run(({"symbol": f"S{i}"} for i in range(int(rows))), out, overwrite=True).raise_for_failures()
