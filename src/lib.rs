@@ -81,6 +81,7 @@ mod openapi;
 mod cookies;
 mod helpers;
 mod hooks;
+mod price;
 pub use hooks::{
     Answer, Batches, HookFuture, Processed, RequestHook, ResponseHook, RowError, RowRequest,
 };

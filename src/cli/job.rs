@@ -80,6 +80,8 @@ impl JobArgs {
             "cookies": self.auth.cookies(),
             "limit": self.limit.tree().map_err(Error::plan)?,
             "no-headers": self.limit.no_headers(),
+            "price": self.limit.price_tree(),
+            "budget": self.limit.budget(),
             "workers": self.workers.tree(),
             "send": self.patience.send_tree(),
             "network": self.network.tree(),

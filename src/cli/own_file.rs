@@ -6,7 +6,7 @@ use crate::Error;
 use crate::plan::check_apart;
 
 /// The extensions of the files beside the records.
-const BESIDE: [&str; 4] = [".throng", ".journal", ".intents", ".torn"];
+const BESIDE: [&str; 5] = [".throng", ".journal", ".intents", ".spent", ".torn"];
 
 /// Checks before the run that a file about it can be written and replaces no other file.
 ///

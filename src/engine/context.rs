@@ -14,6 +14,7 @@ use super::brake::Brake;
 use super::outages::Outages;
 use super::room::RoomGate;
 use super::sampler::TallySnapshot;
+use super::spending::Spending;
 use crate::cookies::RunJars;
 use crate::events::{Event, EventBus, EventKind};
 use crate::limit::{Cost, FileQuotaStore, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
@@ -43,6 +44,8 @@ pub struct RunContext {
     pub shutdown: Shutdown,
     pub brake: Brake,
     pub outages: Outages,
+    /// The money of the run; none if nothing has a price.
+    pub spending: Option<Spending>,
     /// None if rows end as several records each.
     pub room: Option<RoomGate>,
     /// The jars of cookies, if cookies are kept.
@@ -116,6 +119,8 @@ impl RunContext {
             shutdown: Shutdown::default(),
             brake: Brake::new(&plan),
             outages: Outages::new(),
+            spending: (!plan.prices.is_empty())
+                .then(|| Spending::new(plan.budget, plan.output.spent())),
             room: (!plan.columns.items).then(RoomGate::new),
             jars: jars(&plan),
             files: SavedFiles::new(plan.save_rules()),

@@ -10,6 +10,7 @@ use super::context::RunContext;
 use crate::judge::OutageState;
 use crate::limit::{AcquireError, Rule, Time, duration};
 use crate::plan::Deadline;
+use crate::price::{Bill, Usd};
 use crate::record::FailureKind;
 use crate::send::{Origin, SendError};
 use crate::shutdown::ShutdownReason;
@@ -56,6 +57,16 @@ pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError)
             )
         }
     }
+}
+
+/// That the budget allows no further request, the next of which may cost this amount.
+pub fn budget_used_up(context: &RunContext, bill: &Bill, next: Usd) -> String {
+    let budget = bill.budget.unwrap_or_default();
+    let resume = resume(context).map_or_else(String::new, |how| format!(" {how}"));
+    format!(
+        "the budget of {budget} (budget or --budget) is used up: {} are spent, and the next request may cost {next}; a larger budget{resume} goes on",
+        bill.total()
+    )
 }
 
 /// That an origin has been out for too long.

@@ -14,6 +14,7 @@ pub use self::context::ObservedRecord;
 use self::context::{RealWorld, RunContext, RunSharing};
 use self::reader::LaterInput;
 use self::row::RowLogs;
+use self::spending::Spending;
 use self::worker::Worker;
 use crate::auth::Tokens;
 use crate::error::Error;
@@ -21,6 +22,7 @@ use crate::events::{EventKind, Subscription};
 use crate::limit::{Estimate, RateLimiter, SentRequests};
 use crate::metrics::{Metrics, TimeBreakdown};
 use crate::plan::{Plan, Stage};
+use crate::price::Bill;
 use crate::quota_store;
 use crate::record::Record;
 use crate::report::Report;
@@ -42,6 +44,7 @@ mod reader;
 mod room;
 pub(crate) mod row;
 pub(crate) mod sampler;
+mod spending;
 pub(crate) mod summary;
 mod worker;
 mod writer;
@@ -125,6 +128,11 @@ impl Run {
     /// The time until the run's deadline, if it has one.
     pub(crate) fn time_to_deadline(&self) -> Option<Duration> {
         self.context.time_left()
+    }
+
+    /// What the run has cost so far; none if nothing has a price.
+    pub(crate) fn bill(&self) -> Option<Bill> {
+        self.context.spending.as_ref().map(Spending::bill)
     }
 
     /// Number of other runs that share a limit of this name with the run.
@@ -270,6 +278,7 @@ impl Run {
         let prepared = summary::tally_earlier(&self.context).and_then(|it| {
             self.open_store()?;
             let later = self.start_page_log()?;
+            self.begin_spending()?;
             Ok((it, later, self.intents()?, self.poll_log()?))
         });
         let (earlier, later, intents, polls) = match prepared {
@@ -305,6 +314,7 @@ impl Run {
         self.end_poll_log(polls);
         self.end_page_log();
         self.end_store();
+        self.end_spending();
         self.context.close_limiters();
         if let Some(RunSharing::Shared { store, .. }) = self.context.sharing.get() {
             store.end();
@@ -379,6 +389,27 @@ impl Run {
         if removed > 0 {
             let name = || format!("{}: store.size (--store-size) allows more", store.name());
             self.metrics().warn("answers that were removed, as the store was full", removed, name);
+        }
+    }
+
+    /// Starts the log of what is spent, if anything has a price.
+    fn begin_spending(&self) -> Result<(), Error> {
+        let Some(spending) = &self.context.spending else {
+            return Ok(());
+        };
+        let shutdown = self.context.shutdown.clone();
+        let failed = move |error: Error| shutdown.request(ShutdownReason::Error(error.to_string()));
+        let log = self.plan().output.spending_log(failed)?;
+        log.into_iter().for_each(|log| spending.begin(log));
+        Ok(())
+    }
+
+    fn end_spending(&self) {
+        let ended = self.context.spending.as_ref().map_or(Ok(()), Spending::end);
+        if let Err(error) = ended {
+            self.context.shutdown.request(ShutdownReason::Error(format!(
+                "the log of what is spent cannot be written: {error}"
+            )));
         }
     }
 

@@ -34,6 +34,7 @@ use crate::sink::{IntentLog, PollLog};
 
 mod attempt;
 mod batch;
+mod billed;
 mod credentials;
 mod feedback;
 mod hooked;
@@ -181,7 +182,8 @@ impl RowExecutor {
             Ok(request) => request,
             Err(failure) => return Ok(Err(failure)),
         };
-        let terms = AttemptTerms { cost: &cost, purpose: Purpose::Own, row: Some(row) };
+        let terms =
+            AttemptTerms { cost: &cost, purpose: Purpose::Own, row: Some(row), is_billed: true };
         match self.requests.send_fresh(&request, terms, &mut AttemptTrace::default()).await {
             Ok(answer) => Ok(Ok(answer)),
             Err(AttemptError::Failed(error)) => {
@@ -322,7 +324,7 @@ impl RequestExecutor {
             trace.intents = rows.iter().map(|row| intents.of(row)).collect();
         }
         let row = rows.first().filter(|_| rows.len() == 1);
-        let terms = AttemptTerms { cost, purpose: Purpose::Own, row };
+        let terms = AttemptTerms { cost, purpose: Purpose::Own, row, is_billed: true };
         let outcome = match self.key_expired(trace) {
             Some(error) => Ok(Err(error.failure())),
             None => pin!(self.send_with_retries(request, terms, tries, trace)).await,

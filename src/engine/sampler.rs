@@ -11,14 +11,15 @@ use super::context::RunContext;
 use super::ending;
 use crate::error::Error;
 use crate::events::{
-    AggregateSnapshot, BreakerClosed, BreakerOpened, EventKind, EventsLost, FailureCount,
-    GroupValue, LatencySnapshot, LimitSnapshot, Message, OutageSnapshot, Outcome, PauseStarted,
-    RequestCounts, RowCounts, RunEnded, RunStarted, Snapshot, Stalled, StopRequested, Subscribers,
-    TimeSpent, VERSION, WaitSnapshot, WarningEvent, WorkerSnapshot,
+    AggregateSnapshot, BillSnapshot, BreakerClosed, BreakerOpened, EventKind, EventsLost,
+    FailureCount, GroupValue, LatencySnapshot, LimitSnapshot, Message, OutageSnapshot, Outcome,
+    PauseStarted, RequestCounts, RowCounts, RunEnded, RunStarted, Snapshot, Stalled, StopRequested,
+    Subscribers, TimeSpent, VERSION, WaitSnapshot, WarningEvent, WorkerSnapshot,
 };
 use crate::judge::OutageState;
 use crate::limit::{LimitState, RateLimiter};
 use crate::metrics::{Sending, TimeBreakdown, TimeShare, largest, upper_bound};
+use crate::price::{Bill, Usd};
 use crate::record::FailureKind;
 use crate::report::Report;
 use crate::send::Origin;
@@ -46,6 +47,15 @@ const MAX_GROUPS: usize = 20;
 pub struct TallySnapshot {
     failures: Vec<FailureCount>,
     aggregates: Vec<AggregateSnapshot>,
+}
+
+fn bill(bill: &Bill) -> BillSnapshot {
+    BillSnapshot {
+        usd: bill.spent.dollars(),
+        unsettled_usd: bill.unsettled.dollars(),
+        total_usd: bill.total().dollars(),
+        budget_usd: bill.budget.map(Usd::dollars),
+    }
 }
 
 /// Takes snapshots of a run, and notices what changes between them.
@@ -154,6 +164,7 @@ impl Sampler {
             requests: requests(context.metrics.sending()),
             statuses: context.metrics.statuses(),
             latency: latency(context),
+            bill: context.spending.as_ref().map(|spending| bill(&spending.bill())),
             limits: self.limits(context),
             pause: context.limiters.iter().filter_map(RateLimiter::paused).max(),
             waits_for: self.waits_for(context, breakdown),

@@ -16,10 +16,11 @@ use crate::limit::{
 };
 use crate::metrics::{self, TimeShare, Warning, free_at};
 use crate::plan::{Plan, Stage};
+use crate::price::Bill;
 use crate::record::{FailureKind, excerpt};
 use crate::report::{
-    BrakeReport, FoundLimit, LimitReport, RateReport, Report, RowReport, RunEnding, SendReport,
-    SharingReport, WorkerReport,
+    BillReport, BilledUnits, BrakeReport, FoundLimit, LimitReport, RateReport, Report, RowReport,
+    RunEnding, SendReport, SharingReport, WorkerReport,
 };
 use crate::tally::Tally;
 
@@ -74,6 +75,7 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
             bound_by: bound.map(|bound| bound.binds),
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),
+        bill: context.spending.as_ref().map(|spending| bill(&context.plan, spending.bill())),
         limits: limits(context),
         sharing: sharing(context),
         insecure: context.plan.first().transport.is_insecure(),
@@ -85,6 +87,23 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
         ending: ending(context, tally),
         brake: context.brake.failure().map(|uniform| brake(context, uniform)),
         ..of_records
+    }
+}
+
+/// What the run has cost, and what it was billed for.
+fn bill(plan: &Plan, bill: Bill) -> BillReport {
+    let units = plan.prices.units().into_iter().enumerate().map(|(place, unit)| {
+        let units = bill.units.get(place).copied().unwrap_or_default();
+        let usd = plan.prices.price(place).map(|price| price.of(units)).unwrap_or_default();
+        (unit, BilledUnits { units, usd })
+    });
+    BillReport {
+        usd: bill.spent,
+        unsettled: bill.unsettled,
+        unsettled_requests: bill.unsettled_requests,
+        total: bill.total(),
+        budget: bill.budget,
+        units: units.collect(),
     }
 }
 

@@ -17,8 +17,8 @@ use serde_json::Value;
 pub use bus::Subscription;
 pub(crate) use bus::{EventBus, Message, Subscribers};
 pub use snapshot::{
-    AggregateSnapshot, FailureCount, GroupValue, LatencySnapshot, LimitSnapshot, OutageSnapshot,
-    RequestCounts, RowCounts, Snapshot, TimeSpent, WaitSnapshot, WorkerSnapshot,
+    AggregateSnapshot, BillSnapshot, FailureCount, GroupValue, LatencySnapshot, LimitSnapshot,
+    OutageSnapshot, RequestCounts, RowCounts, Snapshot, TimeSpent, WaitSnapshot, WorkerSnapshot,
 };
 
 /// The version of the events' form. A field that is added does not change it.

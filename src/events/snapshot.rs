@@ -22,6 +22,9 @@ pub struct Snapshot {
     pub statuses: BTreeMap<u16, u64>,
     /// The latencies of all attempts that were answered.
     pub latency: LatencySnapshot,
+    /// What the run has cost in money; none if nothing has a price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bill: Option<BillSnapshot>,
     /// The limits, in the order of the job.
     pub limits: Vec<LimitSnapshot>,
     /// The time until the end of the server's pause, in seconds; none if it asks for none.
@@ -88,6 +91,22 @@ pub struct RequestCounts {
     pub in_flight: u64,
     /// Rows that wait for a limit or a server now.
     pub waiting: u64,
+}
+
+/// What a run has cost in US dollars.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct BillSnapshot {
+    /// What this run has cost.
+    pub usd: f64,
+    /// The part of it that is an estimate, as no answer has told the cost.
+    pub unsettled_usd: f64,
+    /// What all runs of the same results have cost.
+    pub total_usd: f64,
+    /// The most that they may cost, if there is a budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_usd: Option<f64>,
 }
 
 /// The latencies of attempts, from the sending of a request to the end of its answer.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::workers;
 use crate::cookies::CookieScope;
 use crate::helpers::{self, HelperSettings};
+use crate::price::{PriceList, Usd};
 use crate::store::{self, StoreSettings};
 use crate::{
     auth, batch, extract, judge, limit, pages, poll, render, secret, send, sink, source, tally,
@@ -69,6 +70,17 @@ pub struct Job {
     pub cookies: Option<CookieScope>,
     /// The limits of the server.
     pub limit: limit::Settings,
+    /// The prices of units in US dollars, by the names of `limit.cost` and `limit.settle`:
+    /// `0.15/1M` is 0.15 dollars for a million.
+    #[serde(skip_serializing_if = "PriceList::is_empty")]
+    pub price: PriceList,
+    /// The most that all runs of the same results may cost: `25usd`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "cli",
+        schemars(with = "Option<crate::limit::schema::Either<String, f64>>")
+    )]
+    pub budget: Option<Usd>,
     /// How many workers send, and how much each has in flight.
     pub workers: workers::Settings,
     /// How long to wait for an answer.

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::format::KeepBody;
 use crate::judge::MaxFailures;
 use crate::limit::{self, Policy, UsedBefore, Workload};
+use crate::price::{PriceList, Usd};
 use crate::quota_store::{self, QuotaAccount, SharedLimit};
 use crate::render::RenderContext;
 use crate::save::SaveRules;
@@ -84,6 +85,10 @@ pub struct Plan {
     pub(crate) store: StoreSettings,
     /// The extent of the jars of cookies, if cookies are kept.
     pub(crate) cookies: Option<CookieScope>,
+    /// The prices of units.
+    pub(crate) prices: PriceList,
+    /// The most that all runs of the same results may cost.
+    pub(crate) budget: Option<Usd>,
     /// Whether the run ends when its first answers all fail alike.
     pub(crate) brakes: bool,
     /// Maximum number of rows that may fail; more end the run.
@@ -151,6 +156,8 @@ impl Plan {
         let login = Login::new(&job.before, &job.limit.keys, &context)?.map(Arc::new);
         let (mut stages, mut notes) = stages::of(job, parts, login.as_ref(), &context)?;
         notes.extend(before::warning(job));
+        let policies: Vec<&Policy> = stages.iter().map(|stage| &stage.policy).collect();
+        job.price.check(job.budget, &policies)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = WorkerConfig::new(&job.workers)?;
         check_files(job)?;
@@ -180,7 +187,8 @@ impl Plan {
         let in_flight = stages[0].in_flight;
         notes.extend(warnings::of_connections(in_flight, connections, files));
         notes.extend(resume::check(&mut output, &identity, &source, &survey, &columns)?);
-        let work = workload::of(&stages[0], &source, survey.rows, output.done())?;
+        let money_left = job.budget.map(|budget| budget.minus(output.spent()));
+        let work = workload::of(&stages[0], &source, survey.rows, output.done(), money_left)?;
         notes.extend(warnings::of_costs(stages[0].policy.cost(), &survey));
         notes.extend(odd_ids(&stages[0], &source)?);
         let room = room(&output, &columns, &survey);
@@ -201,6 +209,8 @@ impl Plan {
             workers,
             store: job.store.clone(),
             cookies: job.cookies,
+            prices: job.price.clone(),
+            budget: job.budget,
             brakes: job.retry.brake,
             max_failures: job.retry.max_failures,
             connections,

@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 
-use super::workload::{CostRange, TotalUse};
+use super::workload::{CostRange, PlannedMoney, TotalUse};
 use super::{Plan, SaveMode};
 use crate::auth::{Login, Signer};
 use crate::error::Error;
 use crate::limit::{Estimate, Guard, Policy, QuotaBalance, Time, Workload, duration};
 use crate::poll::Poll;
+use crate::price::Usd;
 use crate::quota_store::{self, SharedLimit};
 use crate::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
 use crate::report::escape;
@@ -51,6 +52,12 @@ impl Plan {
         }
         for cost in self.costs() {
             let _ = writeln!(text, "{:<8}  {}", "cost", escape(&cost));
+        }
+        for line in self.price() {
+            let _ = writeln!(text, "{:<8}  {}", "price", escape(&line));
+        }
+        if let Some(budget) = self.budget_use() {
+            let _ = writeln!(text, "{:<8}  {budget}", "budget");
         }
         for total in self.totals() {
             let _ = writeln!(text, "{:<8}  {}", "total", escape(&total));
@@ -227,7 +234,85 @@ impl Plan {
             };
             format!("{sum} {unit} for {}: {per_row}", self.rows_left(work.rows))
         };
-        units.skip(1).map(cost).collect()
+        let is_known = |((unit, _), _): &((&String, &u64), &CostRange)| {
+            self.first().policy.cost().contains_key(*unit)
+        };
+        units.skip(1).filter(is_known).map(cost).collect()
+    }
+
+    /// What the rows cost in money, and the prices.
+    fn price(&self) -> Vec<String> {
+        let Some(prices) = self.first().prices.as_ref().filter(|_| !self.prices.is_empty()) else {
+            return Vec::new();
+        };
+        let units = self.prices.units();
+        let listed: Vec<String> = (0..)
+            .zip(&units)
+            .filter_map(|(place, unit)| Some(format!("{unit} {}", self.prices.price(place)?)))
+            .collect();
+        let listed = listed.join(", ");
+        let policy = &self.first().policy;
+        let is_unknown = |unit: &&String| {
+            policy.units().iter().skip(1).any(|known| known == *unit)
+                && !policy.cost().contains_key(*unit)
+        };
+        let unknown: Vec<&str> = units.iter().filter(is_unknown).map(String::as_str).collect();
+        let money = self.work.as_ref().and_then(|work| Some((work, work.money.as_ref()?)));
+        let sum = match money {
+            None => "depends on the number of rows".to_owned(),
+            Some((work, money)) => self.estimated(work.rows, money, work.sum.units.first()),
+        };
+        let what = if prices.may_differ { "; answers tell the true costs" } else { "" };
+        let mut lines = vec![format!("{sum} ({listed}){what}")];
+        if !unknown.is_empty() {
+            lines.push(format!(
+                "{} come on top: only answers tell how many there are (limit.cost or --cost gives an estimate)",
+                unknown.join(" and ")
+            ));
+        }
+        if self.stages.len() > 1 {
+            lines.push("the requests of later steps come on top".to_owned());
+        }
+        lines
+    }
+
+    /// The estimate of all rows and of each.
+    fn estimated(&self, rows: u64, money: &PlannedMoney, requests: Option<&u64>) -> String {
+        let each = if self.first().batch_size() == 1 { "row" } else { "request" };
+        let rows = self.rows_left(rows);
+        match money.range {
+            None => format!("nothing for {rows}"),
+            Some((least, most)) if least == most => {
+                format!("{} for {rows}: {most} per {each}", money.sum)
+            }
+            Some((least, most)) => {
+                let mean = money.sum.times(1, requests.copied().unwrap_or(1));
+                let sum = money.sum;
+                format!("{sum} for {rows}: {least} to {most} per {each}, {mean} on average")
+            }
+        }
+    }
+
+    /// How far the budget goes.
+    fn budget_use(&self) -> Option<String> {
+        let budget = self.budget?;
+        let spent = match self.output.spent() {
+            Usd::ZERO => String::new(),
+            spent => {
+                format!(", of which earlier runs of {} have spent {spent}", self.output.name())
+            }
+        };
+        let allowed = match self.work.as_ref().and_then(|work| Some((work, work.money.as_ref()?))) {
+            None => String::new(),
+            Some((work, money)) if money.is_enough() => {
+                format!(": enough for {}", self.rows_left(work.rows))
+            }
+            Some((work, money)) => {
+                format!(": enough for {} of {}", money.rows, self.rows_left(work.rows))
+            }
+        };
+        let alone = if self.output.path().is_none() { ", for this run alone" } else { "" };
+        Some(format!("{budget}{spent}{alone}{}", escape(&allowed)))
     }
 
     /// How far each total of the run goes.

@@ -20,6 +20,7 @@ use crate::judge::{AnswerTable, Judge, RefusalRule, Tries};
 use crate::limit::{self, Cost, Guard, LimitError, Policy, RateLimiter, Rule, Sharing};
 use crate::pages::Pages;
 use crate::poll::Poll;
+use crate::price::StagePrices;
 use crate::quota_store::QuotaAccount;
 use crate::record::{Failure, FailureKind};
 use crate::render::{
@@ -65,6 +66,8 @@ pub struct Stage {
     lists: Vec<String>,
     pub(crate) extractor: Extractor,
     pub(crate) true_costs: Option<CostExtractor>,
+    /// The prices of its units, if any has one.
+    pub(crate) prices: Option<StagePrices>,
     pub(crate) each: Option<Items>,
     pub(crate) pages: Option<Pages>,
     pub(crate) batch: Option<Batch>,
@@ -110,7 +113,7 @@ impl Stage {
         } else {
             RowBinding::Values
         };
-        let policy = Policy::new(&job.limit, job.send.timeout)
+        let policy = Policy::new(&job.price.counted_in(&job.limit), job.send.timeout)
             .map_err(|error| Error::plan(limit_error(&error)))?;
         if hooks.request.is_none() {
             check_costs(&policy)?;
@@ -147,6 +150,7 @@ impl Stage {
             answer_kind: job.answer_format,
             answer_encoding: job.answer_encoding,
             lists: lists(job),
+            prices: job.price.of_stage(&policy),
             extractor,
             true_costs,
             fixed_cost: renderer
@@ -250,7 +254,10 @@ impl Stage {
         for (index, unit) in units.iter().enumerate() {
             match made.cost.iter().rfind(|(name, _)| name == unit) {
                 Some((_, units)) => cost.units[index] = *units,
-                None if index > 0 && !self.policy.cost().contains_key(unit) => {
+                None if self.policy.is_limited(index)
+                    && index > 0
+                    && !self.policy.cost().contains_key(unit) =>
+                {
                     return Err(wrong(format!(
                         "a limit counts {unit}, and the hook names no cost in them"
                     )));
@@ -373,8 +380,11 @@ impl Stage {
 /// Refuses a limit on units whose cost nothing says: as one for each request it would be a
 /// limit that is hardly there.
 fn check_costs(policy: &Policy) -> Result<(), Error> {
-    let mut units = policy.units().iter().skip(1);
-    let Some(unit) = units.find(|unit| !policy.cost().contains_key(*unit)) else {
+    let mut units = policy.units().iter().enumerate().skip(1);
+    let is_unknown = |(index, unit): &(usize, &String)| {
+        policy.is_limited(*index) && !policy.cost().contains_key(*unit)
+    };
+    let Some((_, unit)) = units.find(is_unknown) else {
         return Ok(());
     };
     let settled = match policy.settle().get(unit) {
@@ -502,9 +512,14 @@ fn arrivals(policy: &Policy) -> Arrivals {
 
 /// The units, scopes and keys that the limits need of each request.
 fn cost_expressions(policy: &Policy) -> CostExpressions {
-    let cost = |unit: &String| (unit.clone(), policy.cost().get(unit).cloned());
+    // Of units that only have a price, what is not said is not known before the answer.
+    let unknown = |index| (index > 0 && !policy.is_limited(index)).then(|| "0".to_owned());
+    let cost = |(index, unit): (usize, &String)| {
+        let cost = policy.cost().get(unit).cloned();
+        (unit.clone(), cost.or_else(|| unknown(index)))
+    };
     CostExpressions {
-        costs: policy.units().iter().map(cost).collect(),
+        costs: policy.units().iter().enumerate().map(cost).collect(),
         scopes: policy.scopes().to_vec(),
         keys: policy.keys().to_vec(),
         is_key_optional: false,

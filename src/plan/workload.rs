@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::Stage;
 use crate::error::Error;
 use crate::limit::{Cost, LimitScope, Policy, Rule, Workload};
+use crate::price::{StagePrices, Usd};
 use crate::quota_store::KeyCosts;
 use crate::row::Row;
 use crate::sink::CompletedRows;
@@ -31,6 +32,21 @@ pub(crate) struct PlannedWork {
     pub keys: Vec<KeyCosts>,
     /// For each total of the run, how far it goes.
     pub totals: Vec<TotalUse>,
+    /// What the rows cost in money, if anything has a price.
+    pub money: Option<PlannedMoney>,
+}
+
+/// What the rows cost in money, by the estimates of their units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlannedMoney {
+    /// All of them together.
+    pub sum: Usd,
+    /// The least and the most that one request costs.
+    pub range: Option<(Usd, Usd)>,
+    /// What is left of the budget, if there is one.
+    left: Option<Usd>,
+    /// Number of rows, from the first one on, that the rest of the budget allows.
+    pub rows: u64,
 }
 
 /// The least and the most that one request costs of a unit.
@@ -66,15 +82,17 @@ pub fn of(
     source: &Source,
     rows: Option<u64>,
     done: &CompletedRows,
+    money_left: Option<Usd>,
 ) -> Result<Option<PlannedWork>, Error> {
     let Some(rows) = rows else {
         return Ok(None);
     };
     let (policy, at_once) = (&stage.policy, stage.batch_size() as u64);
-    let mut sum = WorkSum::new(policy);
+    let mut sum = WorkSum::new(policy).with_money(stage.prices.as_ref(), money_left);
     if policy.cost().is_empty() && policy.scopes().is_empty() {
         let left = rows.saturating_sub(done.len());
-        let one = Cost::new(vec![1; policy.units().len()], []);
+        let is_one = |unit| u64::from(unit == 0 || policy.is_limited(unit));
+        let one = Cost::new((0..policy.units().len()).map(is_one), []);
         sum.add_same(&one, left, left.div_ceil(at_once), at_once);
         return Ok(Some(sum.work()));
     }
@@ -107,8 +125,10 @@ fn cost(stage: &Stage, row: &Row) -> Result<Option<Cost>, Error> {
 }
 
 /// The sum so far.
-struct WorkSum {
+struct WorkSum<'a> {
     rows: u64,
+    prices: Option<&'a StagePrices>,
+    money: Option<PlannedMoney>,
     units: Vec<u64>,
     range: Vec<Option<CostRange>>,
     totals: Vec<TotalUse>,
@@ -116,8 +136,8 @@ struct WorkSum {
     scopes: Vec<Option<KeyCosts>>,
 }
 
-impl WorkSum {
-    fn new(policy: &Policy) -> WorkSum {
+impl<'a> WorkSum<'a> {
+    fn new(policy: &Policy) -> WorkSum<'a> {
         let units = policy.units().len();
         let keys = policy.keys().len().max(1) as u64;
         let total = |rule: &Rule| {
@@ -134,11 +154,19 @@ impl WorkSum {
         };
         WorkSum {
             rows: 0,
+            prices: None,
+            money: None,
             units: vec![0; units],
             range: vec![None; units],
             totals: policy.rules().iter().filter_map(total).collect(),
             scopes: vec![Some(HashMap::new()); policy.scopes().len()],
         }
+    }
+
+    /// Adds up the money, too, of which this much is left if there is a budget.
+    fn with_money(self, prices: Option<&'a StagePrices>, left: Option<Usd>) -> WorkSum<'a> {
+        let nothing = PlannedMoney { sum: Usd::ZERO, range: None, left, rows: 0 };
+        WorkSum { prices, money: prices.map(|_| nothing), ..self }
     }
 
     /// Adds the cost of the request for this number of rows.
@@ -164,6 +192,9 @@ impl WorkSum {
             return;
         }
         self.rows += rows;
+        if let (Some(prices), Some(money)) = (self.prices, &mut self.money) {
+            money.add(prices.estimate(cost), rows, requests, at_once);
+        }
         add(&mut self.units, cost, requests);
         for (unit, range) in self.range.iter_mut().enumerate() {
             let cost = cost.units_of(unit);
@@ -183,6 +214,9 @@ impl WorkSum {
 
     fn add_free(&mut self, rows: u64) {
         self.rows += rows;
+        if let Some(money) = self.money.as_mut().filter(|money| money.is_enough()) {
+            money.rows += rows;
+        }
         let open = self.totals.iter_mut().filter(|total| total.wanted <= total.allowed);
         open.for_each(|total| total.rows += rows);
     }
@@ -204,7 +238,28 @@ impl WorkSum {
             range: self.range.into_iter().flatten().collect(),
             keys: self.scopes.into_iter().map(|keys| kept(keys).unwrap_or_default()).collect(),
             totals: self.totals,
+            money: self.money,
         }
+    }
+}
+
+impl PlannedMoney {
+    /// Whether the budget allows all rows so far.
+    pub fn is_enough(&self) -> bool {
+        self.left.is_none_or(|left| self.sum <= left)
+    }
+
+    /// Adds requests of this price, each of up to `at_once` of these rows.
+    fn add(&mut self, each: Usd, rows: u64, requests: u64, at_once: u64) {
+        // A budget that is used up ends the run.
+        if self.is_enough() {
+            let left = self.left.map_or(Usd(u64::MAX), |left| left.minus(self.sum));
+            let more = left.0.checked_div(each.0).unwrap_or(requests);
+            self.rows += more.saturating_mul(at_once).min(rows);
+        }
+        self.sum = self.sum.plus(each.times(requests, 1));
+        let (least, most) = self.range.unwrap_or((each, each));
+        self.range = Some((least.min(each), most.max(each)));
     }
 }
 
@@ -219,9 +274,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::price::PriceList;
     use std::time::Duration;
 
-    fn sum(rates: &[&str]) -> WorkSum {
+    fn sum(rates: &[&str]) -> WorkSum<'static> {
         let settings = serde_json::from_value(json!({ "rate": rates })).unwrap();
         WorkSum::new(&Policy::new(&settings, Duration::ZERO).unwrap())
     }
@@ -246,6 +302,20 @@ mod tests {
             let total = work.work().totals.remove(0);
             assert_eq!((total.rows, total.wanted), (allowed, rows.div_ceil(at_once)), "{rows}");
         }
+    }
+
+    #[test]
+    fn a_budget_goes_as_far_as_the_rows_that_it_allows() {
+        let prices: PriceList = serde_json::from_value(json!({"requests": "0.3"})).unwrap();
+        let policy = Policy::new(&Default::default(), Duration::ZERO).unwrap();
+        let prices = prices.of_stage(&policy).unwrap();
+        let mut work = WorkSum::new(&policy).with_money(Some(&prices), "1".parse().ok());
+        for _ in 0..5 {
+            work.add(&Cost::one(), 1);
+        }
+        let money = work.work().money.unwrap();
+        assert_eq!((money.rows, money.is_enough()), (3, false));
+        assert_eq!(money.sum, "1.5".parse().unwrap());
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub(crate) mod words;
 pub use escape::{escape, short, visible};
 pub use listing::FailureListing;
 pub use summary::{
-    BrakeReport, FailureReport, FoundLimit, LatencyReport, LimitReport, RateReport, Report,
-    RowReport, RunEnding, RunFigures, SendReport, SharingReport, WorkerReport,
+    BillReport, BilledUnits, BrakeReport, FailureReport, FoundLimit, LatencyReport, LimitReport,
+    RateReport, Report, RowReport, RunEnding, RunFigures, SendReport, SharingReport, WorkerReport,
 };
 pub(crate) use tables::table;
 pub use text::Color;

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::words::{count, plural};
 use crate::error::Error;
 use crate::metrics::{TimeShare, Warning};
+use crate::price::Usd;
 use crate::record::FailureKind;
 use crate::tally::{AggregateResult, Counts, Example, FailureGroup, Quantiles, Tally};
 
@@ -23,6 +24,9 @@ pub struct Report {
     /// The speed; unknown if only records are left.
     #[serde(flatten)]
     pub pace: Option<RateReport>,
+    /// What the run has cost in money, if anything has a price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bill: Option<BillReport>,
     /// The observance of the limits.
     pub limits: Vec<LimitReport>,
     /// The runs that share them; none without a limit that can be shared.
@@ -273,6 +277,42 @@ pub struct RateReport {
     /// Requests per second.
     #[serde(serialize_with = "rounded")]
     pub requests_per_second: f64,
+}
+
+/// What a run has cost in US dollars.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct BillReport {
+    /// What this run has cost.
+    #[cfg_attr(feature = "cli", schemars(with = "f64"))]
+    pub usd: Usd,
+    /// The part of it that is an estimate, as no answer has told the cost.
+    #[cfg_attr(feature = "cli", schemars(with = "f64"))]
+    #[serde(rename = "unsettled_usd")]
+    pub unsettled: Usd,
+    /// Number of requests of that part.
+    pub unsettled_requests: u64,
+    /// What all runs of the same results have cost.
+    #[cfg_attr(feature = "cli", schemars(with = "f64"))]
+    #[serde(rename = "total_usd")]
+    pub total: Usd,
+    /// The most that they may cost.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<f64>"))]
+    #[serde(rename = "budget_usd", skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Usd>,
+    /// By unit, what this run was billed for.
+    pub units: BTreeMap<String, BilledUnits>,
+}
+
+/// What a run was billed for in one unit, by what answers have told.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct BilledUnits {
+    /// Number of units.
+    pub units: u64,
+    /// Their price.
+    #[cfg_attr(feature = "cli", schemars(with = "f64"))]
+    pub usd: Usd,
 }
 
 /// The runs that share the limits.

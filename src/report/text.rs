@@ -6,8 +6,8 @@ use crate::metrics::{TimeShare, Warning};
 
 use super::escape::{escape, short};
 use super::summary::{
-    BrakeReport, FoundLimit, LatencyReport, LimitReport, Report, RunEnding, SharingReport,
-    WorkerReport,
+    BillReport, BrakeReport, FoundLimit, LatencyReport, LimitReport, Report, RunEnding,
+    SharingReport, WorkerReport,
 };
 use super::tables::{answers, failures};
 use super::words::{count, milliseconds, per_second, percent, plural, seconds};
@@ -33,6 +33,7 @@ impl Report {
         lines.extend(why(self));
         lines.extend(self.pace.as_ref().and_then(|pace| pace.advice.clone()));
         lines.push(sent(self));
+        lines.extend(self.bill.as_ref().map(bill));
         lines.extend(self.limits.iter().map(limit));
         lines.extend(sharing(self));
         for (header, why) in &self.header_warnings {
@@ -202,6 +203,29 @@ fn sent(report: &Report) -> String {
         plural(sent.retries, "retry", "retries"),
         count(sent.refused)
     )
+}
+
+fn bill(bill: &BillReport) -> String {
+    let units = bill.units.iter().filter(|(unit, _)| *unit != "requests");
+    let units: Vec<String> = units
+        .map(|(unit, billed)| format!("{} {} {}", count(billed.units), short(unit), billed.usd))
+        .collect();
+    let units = if units.is_empty() { String::new() } else { format!(" ({})", units.join(", ")) };
+    let mut line = format!("bill: {}{units}", bill.usd);
+    if bill.unsettled_requests > 0 {
+        let requests = plural(bill.unsettled_requests, "request", "requests");
+        line += &format!(
+            "; {} of it is an estimate, for {requests} of which no answer told the cost",
+            bill.unsettled
+        );
+    }
+    if bill.total > bill.usd {
+        line += &format!("; {} with earlier runs", bill.total);
+    }
+    if let Some(budget) = bill.budget {
+        line += &format!("; budget {budget}");
+    }
+    line
 }
 
 fn limit(limit: &LimitReport) -> String {

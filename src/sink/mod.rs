@@ -17,6 +17,7 @@
 //! - `page_log`: the pages at which unfinished lists can go on; `later_rows`: the rows that
 //!   failed in a later stage
 //! - `poll_log`: the jobs that were submitted, which no later run submits again
+//! - `spending_log`: what the runs of one results file spend
 //! - `sidecar`: the small file beside the results: their identity, their lock, and the
 //!   use of the limits
 
@@ -35,6 +36,7 @@ mod resume;
 mod revision;
 mod settings;
 mod sidecar;
+mod spending_log;
 mod writer;
 
 #[cfg(test)]
@@ -60,4 +62,5 @@ pub(crate) use resume::counted;
 pub(crate) use revision::Revision;
 pub use settings::{Existing, Order, RetryFailed, Settings, Sync};
 pub use sidecar::{Identity, RunFacts, RunLimit, ShardFacts, facts_of, fingerprint};
+pub use spending_log::{SpendingLog, SpendingNotes};
 pub use writer::Writer;

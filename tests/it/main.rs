@@ -25,6 +25,7 @@ mod answers;
 mod auth;
 mod auto;
 mod batches;
+mod bill;
 mod bodies;
 mod brake;
 mod causes;

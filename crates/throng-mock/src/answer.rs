@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::Fault;
-use crate::judge::RequestKind;
+use crate::judge::{RequestKind, TokenUsage};
 use crate::recorder::OpenArrival;
 use crate::reply::{BodyPieces, ConnectionDropped, Reply};
 
@@ -23,6 +23,8 @@ pub(crate) struct MockAnswer {
     /// The time before the answer, on top of the latency.
     pub wait: Duration,
     pub kind: RequestKind,
+    /// The tokens that it bills.
+    pub usage: Option<TokenUsage>,
 }
 
 impl MockAnswer {
@@ -40,6 +42,7 @@ impl MockAnswer {
             body,
             wait: Duration::ZERO,
             kind: RequestKind::Status(status.as_u16()),
+            usage: None,
         }
     }
 
@@ -133,6 +136,9 @@ impl MockAnswer {
         self,
         open_arrival: OpenArrival,
     ) -> Result<Response<Reply>, ConnectionDropped> {
+        if let Some(usage) = self.usage {
+            open_arrival.bill(usage);
+        }
         let body = match self.body {
             Reply::Whole(bytes) => {
                 open_arrival.close(self.kind);

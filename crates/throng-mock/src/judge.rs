@@ -40,6 +40,22 @@ pub struct Judgement {
     pub most_in_flight: u64,
     /// Seconds between the first and the last arrival.
     pub seconds: f64,
+    /// The completions that were made, and their tokens, as a bill would have them.
+    #[serde(default)]
+    pub usage: TokenUsage,
+}
+
+/// Completions and their tokens.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenUsage {
+    /// Number of completions.
+    pub answers: u64,
+    /// Tokens of their prompts.
+    pub prompt_tokens: u64,
+    /// Tokens of their texts.
+    pub completion_tokens: u64,
+    /// Tokens of both.
+    pub total_tokens: u64,
 }
 
 /// The units that arrived in the fullest window of a limit's period.
@@ -132,6 +148,7 @@ struct JudgeRecord {
     symbols: HashMap<String, u64>,
     symbols_truncated: bool,
     most_in_flight: u64,
+    usage: TokenUsage,
     first: Option<Duration>,
     last: Duration,
 }
@@ -177,6 +194,17 @@ impl RateJudge {
         }
     }
 
+    /// Counts the tokens of a completion.
+    pub(crate) fn bill(&mut self, in_flight_request: &InFlightRequest, usage: TokenUsage) {
+        if in_flight_request.resets == self.resets {
+            let sum = &mut self.record.usage;
+            sum.answers += usage.answers;
+            sum.prompt_tokens += usage.prompt_tokens;
+            sum.completion_tokens += usage.completion_tokens;
+            sum.total_tokens += usage.total_tokens;
+        }
+    }
+
     /// The account of each key, one for each group of shared limits.
     fn accounts(&mut self, keys: &[String]) -> impl Iterator<Item = &mut LimitAccount> {
         let (limits, clock) = (&self.limits, self.clock);
@@ -217,6 +245,7 @@ impl RateJudge {
             symbols_truncated: record.symbols_truncated,
             most_in_flight: record.most_in_flight,
             seconds: elapsed.unwrap_or_default().as_secs_f64(),
+            usage: record.usage,
         }
     }
 

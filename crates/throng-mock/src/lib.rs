@@ -83,7 +83,7 @@ pub use acks::AckCounter;
 pub use body_stream::file_bytes as file;
 pub use dialect::Dialect;
 pub use faults::{Fault, Faults};
-pub use judge::{Judgement, WindowCount};
+pub use judge::{Judgement, TokenUsage, WindowCount};
 pub use kinds::LimitKind;
 pub use latency::Latency;
 pub use limit::{ServerLimit, ServerUnit};

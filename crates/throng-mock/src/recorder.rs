@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::Judgement;
-use crate::judge::{ArrivalInfo, Client, InFlightRequest, RateJudge, RequestKind};
+use crate::judge::{ArrivalInfo, Client, InFlightRequest, RateJudge, RequestKind, TokenUsage};
 use crate::limit::ServerLimits;
 
 /// The judge, and the instant from which it counts.
@@ -89,6 +89,11 @@ pub(crate) struct OpenArrival {
 }
 
 impl OpenArrival {
+    /// Counts the tokens that the answer bills, whether the client gets it or not.
+    pub(crate) fn bill(&self, usage: TokenUsage) {
+        lock(&self.recorder.judge).bill(&self.in_flight_request, usage);
+    }
+
     /// Counts the end of the request, of this kind.
     pub(crate) fn close(mut self, kind: RequestKind) {
         self.kind = kind;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::answer::MockAnswer;
 use crate::chance::hash;
+use crate::judge::TokenUsage;
 use crate::request::ClientRequest;
 
 /// The most tokens that a request can use: `tokens` in its query, or `max_tokens` in
@@ -26,7 +27,22 @@ pub(crate) fn used(request: &ClientRequest) -> u64 {
     allowed.min((allowed * (1_000 + share)).div_ceil(2_000).max(1))
 }
 
-/// A completion with its `total_tokens`.
+/// The tokens of a completion: those of its prompt, a quarter of its characters, and the rest.
+fn usage(request: &ClientRequest, body: &Value) -> TokenUsage {
+    let total = used(request);
+    let texts = body["messages"].as_array().into_iter().flatten();
+    let letters: usize =
+        texts.filter_map(|message| Some(message["content"].as_str()?.chars().count())).sum();
+    let prompt = (letters as u64).div_ceil(4).min(total.saturating_sub(1));
+    TokenUsage {
+        answers: 1,
+        prompt_tokens: prompt,
+        completion_tokens: total - prompt,
+        total_tokens: total,
+    }
+}
+
+/// A completion with its usage of tokens, which the judge counts.
 pub(crate) fn complete(request: &ClientRequest) -> MockAnswer {
     let body = request.body.as_deref().and_then(|body| serde_json::from_slice(body).ok());
     let Some(body): Option<Value> = body else {
@@ -37,10 +53,16 @@ pub(crate) fn complete(request: &ClientRequest) -> MockAnswer {
         Some(prompt) => format!("You asked: {prompt}"),
         None => "Yes.".to_owned(),
     };
-    MockAnswer::value(&json!({
+    let usage = usage(request, &body);
+    let answer = MockAnswer::value(&json!({
         "choices": [{ "message": { "role": "assistant", "content": content } }],
-        "usage": { "total_tokens": used(request) },
-    }))
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.total_tokens,
+        },
+    }));
+    MockAnswer { usage: Some(usage), ..answer }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::limit::{AccountShare, Rate};
+use crate::price::Usd;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -90,6 +91,12 @@ struct ScopeFlags {
     /// The actual cost: jq over the answer, such as tokens=.usage.total_tokens (repeat)
     #[arg(long, value_name = "NAME=JQ", value_parser = assignment)]
     settle: Vec<Pair>,
+    /// The price of a unit in US dollars: requests=0.002, or input_tokens=0.15/1M (repeat)
+    #[arg(long, value_name = "NAME=USD/UNITS", value_parser = assignment)]
+    price: Vec<Pair>,
+    /// The most that all runs of the same results may cost, such as 25usd: a run ends before it is passed
+    #[arg(long, value_name = "USD")]
+    budget: Option<Usd>,
 }
 
 /// The older flags of a rate.
@@ -119,6 +126,16 @@ impl LimitFlags {
     /// The headers to ignore.
     pub fn no_headers(&self) -> Option<&[String]> {
         some(&self.scope.no_headers)
+    }
+
+    /// The prices of units.
+    pub fn price_tree(&self) -> Value {
+        map(&self.scope.price)
+    }
+
+    /// The budget.
+    pub fn budget(&self) -> Option<Usd> {
+        self.scope.budget
     }
 
     /// The rate of the older flags, of which a missing one is 25 or 5 s.

@@ -209,7 +209,11 @@ fn value_lines(snapshot: &Snapshot) -> Vec<String> {
     let costs =
         snapshot.costs.iter().map(|(unit, units)| format!("{unit}  {} used", count(*units)));
     let sent = format!("requests  {} sent", count(snapshot.run.requests.sent));
-    values.chain(costs).chain([sent]).collect()
+    let bill = snapshot.facts.bill.map(|(spent, budget)| match budget {
+        Some(budget) => format!("bill  {spent} of {budget}"),
+        None => format!("bill  {spent}"),
+    });
+    values.chain(costs).chain([sent]).chain(bill).collect()
 }
 
 /// An aggregate, or its largest groups.

@@ -95,6 +95,7 @@ impl RunMetrics {
         let mut families = self.of_run();
         families.extend(self.of_rows());
         families.extend(self.of_requests());
+        families.extend(self.of_bill());
         families.extend(of_limits(&self.snapshot.limits));
         families.extend(self.of_waits());
         families
@@ -180,6 +181,32 @@ impl RunMetrics {
                 .with([number(requests.waiting as f64)]),
         ];
         counters.into_iter().chain(others).collect()
+    }
+
+    /// The money, where anything has a price.
+    fn of_bill(&self) -> Vec<Family> {
+        let Some(bill) = self.snapshot.bill else {
+            return Vec::new();
+        };
+        vec![
+            counter("throng_cost_usd_total", "What the run has cost in US dollars.")
+                .with([number(bill.usd)]),
+            counter(
+                "throng_cost_unsettled_usd_total",
+                "The part of the cost that is an estimate, as no answer has told it.",
+            )
+            .with([number(bill.unsettled_usd)]),
+            gauge(
+                "throng_budget_usd",
+                "The most that all runs of the same results may cost, in US dollars.",
+            )
+            .with(bill.budget_usd.map(number)),
+            gauge(
+                "throng_budget_used_usd",
+                "What all runs of the same results have cost, in US dollars.",
+            )
+            .with(bill.budget_usd.map(|_| number(bill.total_usd))),
+        ]
     }
 
     fn of_waits(&self) -> Vec<Family> {

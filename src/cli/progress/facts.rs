@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Run;
 use crate::limit::{Estimate, RatePattern, duration};
 use crate::metrics::{TimeBreakdown, TimeShare, largest};
+use crate::price::Usd;
 
 use super::news::News;
 use super::outlook::{Outlook, Rest};
@@ -46,6 +47,8 @@ pub struct Facts {
     pub in_flight: u64,
     /// Rows that wait for a limit.
     pub waiting: u64,
+    /// What the run has cost in money so far, and the budget; none if nothing has a price.
+    pub bill: Option<(Usd, Option<Usd>)>,
     /// The requests of late.
     pub pace: Pace,
     /// The time to the deadline, if there is one.
@@ -153,6 +156,7 @@ impl Sampler {
             refused: sending.refused,
             in_flight: sending.in_flight,
             waiting: sending.waiting,
+            bill: run.bill().map(|bill| (bill.total(), bill.budget)),
             pace: self.pace(run),
             deadline: run.time_to_deadline(),
             ..Facts::default()

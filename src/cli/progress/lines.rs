@@ -67,8 +67,8 @@ impl Part {
 pub fn lines(facts: &Facts, width: usize) -> [Line; 2] {
     let [bar, rows, time, ok, failed, retried, refused] = [0, 1, 2, 3, 4, 5, 6];
     let first = [bar, rows, ok, bar, rows, refused, failed, retried, time, failed, rows];
-    let [state, pace, in_flight, waiting, deadline] = [0, 1, 2, 3, 4];
-    let second = [waiting, in_flight, pace, deadline, state];
+    let [state, pace, in_flight, waiting, bill, deadline] = [0, 1, 2, 3, 4, 5];
+    let second = [waiting, in_flight, pace, bill, deadline, bill, state];
     [fit(counts(facts), &first, width), fit(standing(facts), &second, width)]
 }
 
@@ -103,6 +103,7 @@ fn standing(facts: &Facts) -> Vec<Part> {
         Part::new(DIM, [pace(facts), String::new()]),
         Part::new(DIM, [format!("{} in flight", count(facts.in_flight)), String::new()]),
         Part::new(DIM, number(facts.waiting, "waiting")),
+        Part::new(PLAIN, bill(facts)),
         Part::new(DIM, [deadline.unwrap_or_default(), String::new()]),
     ]
 }
@@ -172,6 +173,17 @@ fn failed(facts: &Facts) -> [String; 3] {
         }
     };
     [with(&kinds), with(&kinds[..kinds.len().min(1)]), failed.clone()]
+}
+
+/// What the run has cost, and its budget; nothing if nothing has a price.
+fn bill(facts: &Facts) -> [String; 3] {
+    match facts.bill {
+        None => [const { String::new() }; 3],
+        Some((spent, Some(budget))) => {
+            [format!("{spent} of {budget}"), spent.to_string(), String::new()]
+        }
+        Some((spent, None)) => [spent.to_string(), spent.to_string(), String::new()],
+    }
 }
 
 /// `12 refused`; nothing for none.
@@ -277,6 +289,7 @@ mod tests {
 
     fn facts() -> Facts {
         Facts {
+            bill: None,
             done: 22_500,
             total: Some(50_000),
             elapsed: Duration::from_secs(312),

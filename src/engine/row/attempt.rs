@@ -18,6 +18,7 @@ use crate::cookies::CookieJar;
 use crate::engine::context::RunContext;
 use crate::engine::ending;
 use crate::engine::outages::Pass;
+use crate::engine::spending::Charge;
 use crate::extract::{AnswerContext, text};
 use crate::hooks::Processed;
 use crate::judge::Decision;
@@ -93,6 +94,8 @@ pub(super) struct AttemptTerms<'a> {
     pub purpose: Purpose,
     /// The row that the request is for, if it is for one.
     pub row: Option<&'a Row>,
+    /// Whether it has a price, where requests have one.
+    pub is_billed: bool,
 }
 
 /// The attempts of a record: their figures, and the state that the next one needs.
@@ -245,6 +248,12 @@ impl RequestExecutor {
         pass: &mut Pass<'a>,
     ) -> Result<Answer, AttemptError> {
         let number = trace.begin_attempt(self.context.plan.columns.arrived);
+        let mut charge = match &self.context.spending {
+            Some(spending) if terms.is_billed => {
+                Box::pin(self.reserve_money(spending, terms.cost)).await?
+            }
+            _ => None,
+        };
         let is_signed = self.has_credentials && terms.purpose == Purpose::Own;
         let (mut lease, mut permit) = loop {
             if !self.context.outages.is_calm() {
@@ -285,6 +294,7 @@ impl RequestExecutor {
             return Err(AttemptError::Cancelled);
         }
         permit.sent();
+        charge.iter_mut().for_each(Charge::sent);
         let _in_flight = self.counters().sent();
         let time = self.sender.start();
         let arrived = || permit.acked();
@@ -293,8 +303,11 @@ impl RequestExecutor {
             sending.await.map_err(|error| self.or_interrupted(error))
         };
         let head = self.finish_permit(&mut permit, head, terms.purpose, trace);
-        if head.is_err() {
+        if let Err(error) = &head {
             trace.set_arrival(number, self.arrived(&permit, terms.cost));
+            if matches!(error.delivery, Delivery::NotSent | Delivery::Rejected) {
+                charge.take().into_iter().for_each(Charge::cancel);
+            }
         }
         let head = head?;
         trace.status = Some(head.status());
@@ -317,10 +330,14 @@ impl RequestExecutor {
             return Ok(answer);
         }
         read.map_err(too_long)?;
+        let mut told = Vec::new();
         if let Some(costs) = &self.stage().true_costs {
             let context = self.stage().read_context(&answer, uri, terms.row);
-            let costs = costs.costs(&answer.body, &context).map_err(too_long)?;
-            self.settle(&costs, &mut permit, number, trace);
+            told = costs.costs(&answer.body, &context).map_err(too_long)?;
+            self.settle(&told, terms.cost, &mut permit, number, trace);
+        }
+        if let Some(charge) = charge {
+            self.bill(charge, terms.cost, answer.status, trace.refused, &told);
         }
         Ok(answer)
     }
@@ -357,14 +374,15 @@ impl RequestExecutor {
     fn settle(
         &self,
         costs: &[(usize, u64)],
+        reserved: &Cost,
         permit: &mut Permit,
         number: usize,
         trace: &mut AttemptTrace,
     ) {
         for &(unit, cost) in costs {
-            self.context.metrics.settled(unit, permit.cost().units_of(unit), cost);
+            self.context.metrics.settled(unit, reserved.units_of(unit), cost);
             permit.adjust_cost(unit, cost);
-            trace.set_cost(number, &permit.units()[unit], cost);
+            trace.set_cost(number, &self.stage().policy.units()[unit], cost);
         }
     }
 

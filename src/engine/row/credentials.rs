@@ -119,7 +119,8 @@ impl RequestExecutor {
     ) -> Result<Result<Answer, String>, Cancelled> {
         let mut trace = AttemptTrace::default();
         // A token costs what the row's request does: no other limits are known.
-        let terms = AttemptTerms { cost, purpose: Purpose::Token(trust), row: None };
+        let terms =
+            AttemptTerms { cost, purpose: Purpose::Token(trust), row: None, is_billed: false };
         // A fetch is an attempt, which may fetch: the future's type would contain itself.
         let sending = self.send_with_retries(request, terms, Tries::repeatable(), &mut trace);
         let outcome = Box::pin(sending).await?;

@@ -80,7 +80,7 @@ impl RequestExecutor {
         let mut trace = AttemptTrace::default();
         let cost = self.login_cost(request, cause);
         let purpose = Purpose::Login(redirect::trust(request.uri(), cause.uri));
-        let terms = AttemptTerms { cost: &cost, purpose, row: None };
+        let terms = AttemptTerms { cost: &cost, purpose, row: None, is_billed: false };
         // A login is an attempt, which may log in: the future's type would contain itself.
         let sending = self.send_with_retries(request, terms, Tries::repeatable(), &mut trace);
         let outcome = Box::pin(sending).await?;

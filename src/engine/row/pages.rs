@@ -356,7 +356,12 @@ impl RowExecutor {
                 .await;
         }
         let tries = Tries::of(page.request.method());
-        let terms = AttemptTerms { cost, purpose: Purpose::of(page.trust), row: Some(row) };
+        let terms = AttemptTerms {
+            cost,
+            purpose: Purpose::of(page.trust),
+            row: Some(row),
+            is_billed: true,
+        };
         self.requests.send_with_retries(&page.request, terms, tries, trace).await
     }
 

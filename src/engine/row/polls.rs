@@ -276,7 +276,12 @@ impl RowExecutor {
             Ok(cost) => cost,
             Err(failure) => return Ok(Err(failure)),
         };
-        let terms = AttemptTerms { cost: &cost, purpose: Purpose::of(*trust), row: Some(&job.row) };
+        let terms = AttemptTerms {
+            cost: &cost,
+            purpose: Purpose::of(*trust),
+            row: Some(&job.row),
+            is_billed: false,
+        };
         let mut trace = AttemptTrace::default();
         let tries = Tries::of(&Method::GET);
         let outcome = self.requests.send_with_retries(request, terms, tries, &mut trace).await?;
@@ -458,7 +463,12 @@ impl RowExecutor {
             Ok(cost) => cost,
             Err(failure) => return Ok(Err(failure)),
         };
-        let terms = AttemptTerms { cost: &cost, purpose: Purpose::of(*trust), row: Some(&job.row) };
+        let terms = AttemptTerms {
+            cost: &cost,
+            purpose: Purpose::of(*trust),
+            row: Some(&job.row),
+            is_billed: false,
+        };
         let mut trace = AttemptTrace::default();
         let outcome = Box::pin(self.requests.follow_redirects(request, terms, &mut trace)).await?;
         let decision = trace.decision.unwrap_or_default();

@@ -36,7 +36,8 @@ impl RowExecutor {
             Ok(priced) => priced,
             Err(failure) => return Ok(Err(failure)),
         };
-        let terms = AttemptTerms { cost: &cost, purpose: Purpose::Own, row: Some(&row) };
+        let terms =
+            AttemptTerms { cost: &cost, purpose: Purpose::Own, row: Some(&row), is_billed: true };
         let mut trace = AttemptTrace::default();
         let outcome = Box::pin(self.requests.follow_redirects(&request, terms, &mut trace)).await?;
         let decision = trace.decision.unwrap_or_default();

@@ -18,9 +18,11 @@ use super::resume::completed::{CompletedRows, ItemProgress, KeyCheck};
 use super::resume::counted;
 use super::settings::{Order, Settings};
 use super::sidecar::{self, Identity, Sidecar, SidecarLock};
+use super::spending_log::{self, SpendingLog};
 use super::writer::{TextOutput, Writer, WriterEnding};
 use crate::error::Error;
 use crate::format::{Columns, Format};
+use crate::price::Usd;
 use crate::row::Row;
 use crate::source::Rows;
 
@@ -48,6 +50,8 @@ pub struct Output {
     later_alone: RoaringTreemap,
     /// The jobs that earlier runs have submitted.
     jobs: SubmittedJobs,
+    /// What earlier runs have spent.
+    spent: Usd,
     /// The name of all runs that continue one file.
     run: String,
     /// The program's sink, which has each record beside the file, or alone.
@@ -72,6 +76,7 @@ impl Output {
         let in_doubt = in_doubt(&checked, settings.key.as_deref(), resends)?;
         let (pages, jobs) = (pages(&checked)?, jobs(&checked)?);
         Ok(Output {
+            spent: spent(&checked)?,
             in_doubt,
             pages,
             jobs,
@@ -477,6 +482,34 @@ impl Output {
             .map_err(wrong)
     }
 
+    /// What earlier runs of a file that is continued have spent.
+    #[must_use]
+    pub fn spent(&self) -> Usd {
+        self.spent
+    }
+
+    /// Starts the log of what is spent, beside a file that was created. `failed` hears why it
+    /// can't be written any more.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn spending_log(
+        &self,
+        failed: impl Fn(Error) + Send + 'static,
+    ) -> Result<Option<SpendingLog>, Error> {
+        let Some(path) = self.checked.results() else {
+            return Ok(None);
+        };
+        let name = self.name();
+        let wrong = move |error: std::io::Error| {
+            Error::stopped(format!("{name}.spent cannot be written: {error}"))
+        };
+        let told = wrong.clone();
+        SpendingLog::start(path, self.spent, move |error| failed(told(error)))
+            .map(Some)
+            .map_err(wrong)
+    }
+
     /// A way to the log of jobs for one worker.
     #[must_use]
     pub fn poll_handle(&self, log: &PollLogWriter) -> PollLog {
@@ -559,6 +592,11 @@ impl Output {
         };
         intents::remove(path)
             .map_err(|error| Error::plan(format!("{self}.intents cannot be removed: {error}")))?;
+        // Money that was spent for a file that is gone is spent.
+        if !matches!(self.checked.mode, OpenMode::New(_)) {
+            spending_log::remove(path)
+                .map_err(|error| Error::plan(format!("{self}.spent cannot be removed: {error}")))?;
+        }
         page_log::remove(path)
             .map_err(|error| Error::plan(format!("{self}.pages cannot be removed: {error}")))?;
         poll_log::remove(path)
@@ -613,13 +651,24 @@ fn pages(checked: &CheckedOutput) -> Result<HashMap<u64, PageStart>, Error> {
         .map_err(|error| Error::plan(format!("{}.pages cannot be read: {error}", path.display())))
 }
 
+/// What earlier runs of a file have spent, even if they have left no record.
+fn spent(checked: &CheckedOutput) -> Result<Usd, Error> {
+    let counts = is_continued(&checked.mode) || matches!(checked.mode, OpenMode::New(_));
+    let Some(path) = checked.results().filter(|_| counts) else {
+        return Ok(Usd::ZERO);
+    };
+    spending_log::spent(path)
+        .map_err(|error| Error::plan(format!("{}.spent cannot be read: {error}", path.display())))
+}
+
+/// Whether the records of earlier runs stay.
+fn is_continued(mode: &OpenMode) -> bool {
+    matches!(mode, OpenMode::GoOn(..) | OpenMode::Unpack(_) | OpenMode::Parts(_, Some(_)))
+}
+
 /// The jobs that earlier runs of a file have submitted.
 fn jobs(checked: &CheckedOutput) -> Result<SubmittedJobs, Error> {
-    let is_continued = matches!(
-        checked.mode,
-        OpenMode::GoOn(..) | OpenMode::Unpack(_) | OpenMode::Parts(_, Some(_))
-    );
-    let Some(path) = checked.results().filter(|_| is_continued) else {
+    let Some(path) = checked.results().filter(|_| is_continued(&checked.mode)) else {
         return Ok(SubmittedJobs::default());
     };
     let past = &checked.past;

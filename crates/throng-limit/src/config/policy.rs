@@ -81,6 +81,9 @@ impl Policy {
             policy.scopes.push(route.clone());
             policy.route = Some(policy.scopes.len() - 1);
         }
+        for unit in &settings.counted {
+            policy.unit(unit);
+        }
         policy.check_units()?;
         Ok(policy)
     }
@@ -278,6 +281,12 @@ impl Policy {
     #[must_use]
     pub fn units(&self) -> &[String] {
         &self.units
+    }
+
+    /// Whether a limit counts the unit with this index.
+    #[must_use]
+    pub fn is_limited(&self, unit: usize) -> bool {
+        self.rules.iter().any(|rule| rule.unit == unit)
     }
 
     /// The templates whose values have limits for themselves.

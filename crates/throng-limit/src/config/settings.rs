@@ -47,6 +47,9 @@ pub struct Settings {
     pub keys: Vec<String>,
     /// What a request costs in other units: an expression over the row.
     pub cost: BTreeMap<String, String>,
+    /// Units that are counted although no rate limits them.
+    #[serde(skip)]
+    pub counted: Vec<String>,
     /// What it turned out to cost: jq over the answer.
     pub settle: BTreeMap<String, String>,
     /// The share of the limits that is ours: `80%`.

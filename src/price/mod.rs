@@ -1,0 +1,13 @@
+//! What requests cost in money: the prices of units, and what is spent of a budget. Pure.
+//!
+//! - `usd`: amounts of money, which are exact
+//! - `list`: the prices of a job
+//! - `account`: what is spent and reserved, and what a budget still allows
+
+mod account;
+mod list;
+mod usd;
+
+pub use account::{Bill, Draw, SpendingAccount};
+pub use list::{PriceList, StagePrices};
+pub use usd::Usd;
