@@ -66,6 +66,8 @@ pub struct Record {
 pub enum AnswerOrigin {
     /// In the job's store.
     Store,
+    /// At the row of this number, whose request is the same.
+    Row(u64),
 }
 
 /// Whether a record with these fields says that its row is ok; none if it does not say.
@@ -199,6 +201,15 @@ impl Record {
         self.origin == Some(AnswerOrigin::Store)
     }
 
+    /// The number of the row that asked for the answer in its place, if one did.
+    #[must_use]
+    pub fn same_as(&self) -> Option<u64> {
+        match self.origin {
+            Some(AnswerOrigin::Row(row)) => Some(row),
+            _ => None,
+        }
+    }
+
     /// Whether the row is done without values, as a rule of the job says of the answer.
     #[must_use]
     pub fn is_missing(&self) -> bool {
@@ -240,6 +251,9 @@ impl Record {
         set("_ms", self.milliseconds().into());
         if self.is_stored() {
             set("_stored", true.into());
+        }
+        if let Some(row) = self.same_as() {
+            set("_same_as", row.into());
         }
         if let Some(body) = &self.body {
             set("_body", body.as_str().into());

@@ -96,6 +96,7 @@ impl JobArgs {
             "items": self.pages.items_tree(),
             "batch": self.pages.batch_tree(),
             "pages": self.pages.tree(),
+            "dedupe": self.store.dedupe(),
             "store": self.store.tree(),
             "summary": self.values.summary_tree(),
             "save": self.output.save(),

@@ -25,7 +25,7 @@ use crate::save::SavedFiles;
 use crate::send::Origin;
 use crate::shutdown::Shutdown;
 use crate::sink::{PageLog, fingerprint};
-use crate::store::AnswerStore;
+use crate::store::{AnswerStore, FoundAnswers};
 
 /// The state that all rows of a run share.
 pub struct RunContext {
@@ -192,9 +192,9 @@ impl RunContext {
         u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Number of requests whose answers were in the store.
-    pub fn stored_answers(&self) -> u64 {
-        self.store.get().map_or(0, AnswerStore::used)
+    /// Numbers of requests that were not sent, as their answers were found.
+    pub fn found_answers(&self) -> FoundAnswers {
+        self.store.get().map(AnswerStore::found).unwrap_or_default()
     }
 
     /// The time from now to the run's deadline, if it has one; zero once it has come.

@@ -3,6 +3,7 @@
 //!
 //! However many rows there are, memory holds those in flight, and the few in the channels.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
 use crate::sink::{Identity, IntentWriter, LaterRows, PollLogWriter};
 use crate::source::Rows;
-use crate::store::AnswerStore;
+use crate::store::{AnswerStore, StoreTerms};
 use crate::tally::{Counts, Tally};
 use crate::threads;
 
@@ -371,12 +372,14 @@ impl Run {
     /// Opens the store of answers, if the job has one.
     fn open_store(&self) -> Result<(), Error> {
         let (plan, context) = (self.plan(), &self.context);
-        let opened = AnswerStore::open(
-            &plan.store,
-            plan.output.run_number(),
-            &plan.secrets,
-            context.calendar_millis(),
-        )?;
+        let opened = AnswerStore::open(&StoreTerms {
+            settings: &plan.store,
+            dedupes: plan.dedupes,
+            results: plan.output.path().map(PathBuf::from),
+            run: plan.output.run_number(),
+            secrets: &plan.secrets,
+            now: context.calendar_millis(),
+        })?;
         if let Some(store) = opened {
             context.store.get_or_init(|| store);
         }
@@ -385,7 +388,12 @@ impl Run {
 
     fn end_store(&self) {
         let Some(store) = self.context.store.get() else { return };
-        let removed = store.end();
+        let all_done = !self.context.shutdown.is_requested();
+        let removed = store.end(all_done).unwrap_or_else(|error| {
+            let why = || format!("{}: {error}", store.name());
+            self.metrics().warn("files of answers that could not be removed", 1, why);
+            0
+        });
         if removed > 0 {
             let name = || format!("{}: store.size (--store-size) allows more", store.name());
             self.metrics().warn("answers that were removed, as the store was full", removed, name);

@@ -48,6 +48,7 @@ mod stand_in;
 mod stored;
 #[cfg(feature = "cli")]
 mod try_once;
+mod twins;
 
 use attempt::{AttemptError, AttemptOutcome, AttemptTerms, AttemptTrace, Purpose};
 pub use attempt::{Cancelled, RequestExecutor};
@@ -124,7 +125,11 @@ impl RowExecutor {
             return self.rows(batch, rows, emit).await;
         }
         for row in rows {
-            self.row(row, emit).await?;
+            if self.asks_once() {
+                Box::pin(self.row_once(row, emit)).await?;
+            } else {
+                self.row(row, emit).await?;
+            }
         }
         Ok(())
     }

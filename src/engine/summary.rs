@@ -49,7 +49,7 @@ pub fn tally_earlier(context: &RunContext) -> Result<Option<Tally>, Error> {
 /// The report of a run, from the time that it and each of its workers took.
 pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Duration]) -> Report {
     let of_records = Report::of(tally);
-    let sending = context.metrics.sending();
+    let (sending, found) = (context.metrics.sending(), context.found_answers());
     let policy = context.plan.policy();
     let acked = bound(context, &policy.under(Guard::Acked), tally, took);
     let bound = bound(context, policy, tally, took);
@@ -65,7 +65,8 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
             retries: sending.retried,
             refused: sending.refused,
             refused_otherwise: sending.refused_otherwise,
-            stored: context.stored_answers(),
+            stored: found.all - found.shared,
+            shared: found.shared,
         },
         pace: Some(RateReport {
             seconds: took.as_secs_f64(),
@@ -142,7 +143,7 @@ pub fn bound(
     let needed = if stage.has_parts() || stage.batch.is_some() {
         sending.sent.saturating_sub(sending.retried + sending.refused)
     } else {
-        (tally.counts().rows + sending.redirected).saturating_sub(context.stored_answers())
+        (tally.counts().rows + sending.redirected).saturating_sub(context.found_answers().all)
     };
     let used_before = context.used_before(0).cloned().unwrap_or_default();
     let states = context.limiter(0).state();

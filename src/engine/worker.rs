@@ -161,6 +161,14 @@ async fn run_rows(executor: Rc<RowExecutor>, inbox: Rc<Inbox>, exit: Rc<StageExi
         }
         return;
     }
+    if executor.asks_once() {
+        while let Ok(row) = next_row(&executor, &inbox).await {
+            if Box::pin(executor.row_once(row, &put)).await.is_err() {
+                return;
+            }
+        }
+        return;
+    }
     while let Ok(row) = next_row(&executor, &inbox).await {
         // The future is polled where it is: to move it would cost more than most of its work.
         if pin!(executor.row(row, &put)).await.is_err() {

@@ -30,7 +30,7 @@ pub(crate) enum ColumnType {
 }
 
 /// throng's own columns, even where no row of a file has a value for them.
-pub(crate) const OWN: [(&str, ColumnType); 9] = [
+pub(crate) const OWN: [(&str, ColumnType); 10] = [
     ("_row", ColumnType::Int),
     ("_item", ColumnType::Int),
     ("_last", ColumnType::Bool),
@@ -39,6 +39,7 @@ pub(crate) const OWN: [(&str, ColumnType); 9] = [
     ("_attempts", ColumnType::Int),
     ("_ms", ColumnType::Float),
     ("_stored", ColumnType::Bool),
+    ("_same_as", ColumnType::Int),
     ("_size", ColumnType::Int),
 ];
 

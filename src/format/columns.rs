@@ -7,7 +7,7 @@ use crate::row::Fields;
 
 /// throng's own names. No extracted value may have one; an input field that
 /// has one comes from an earlier results file and gives way.
-pub const RESERVED: [&str; 16] = [
+pub const RESERVED: [&str; 17] = [
     "_row",
     "_item",
     "_last",
@@ -19,6 +19,7 @@ pub const RESERVED: [&str; 16] = [
     "_ms",
     "_arrived",
     "_stored",
+    "_same_as",
     "_file",
     "_size",
     "_sha256",
@@ -90,6 +91,8 @@ pub struct Columns {
     pub arrived: bool,
     /// Whether a record tells if its answer was in the job's store.
     pub stored: bool,
+    /// Whether a record tells which other row has asked for its answer.
+    pub same_as: bool,
     /// Whether a record tells of the file that has the answer's body.
     pub files: bool,
 }
@@ -116,6 +119,7 @@ impl Columns {
             items: false,
             arrived: false,
             stored: false,
+            same_as: false,
             files: false,
         };
         columns.fields = fields.map(|names| {
@@ -158,6 +162,7 @@ impl Columns {
             "_item" | "_last" => self.items,
             "_arrived" => self.arrived,
             "_stored" => self.stored,
+            "_same_as" => self.same_as,
             own if OF_FILES.contains(&own) => self.files,
             _ => true,
         }

@@ -209,6 +209,9 @@ fn own(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Res
     if columns.stored {
         entry(out, br#","_stored":"#, record.is_stored())?;
     }
+    if columns.same_as {
+        entry(out, br#","_same_as":"#, record.same_as())?;
+    }
     if columns.files {
         let file = record.saved.as_deref();
         entry(out, br#","_file":"#, file.map(|file| &file.path))?;

@@ -148,6 +148,9 @@ pub struct Job {
     pub items: extract::ItemSettings,
     /// How many rows are asked for at once.
     pub batch: batch::Settings,
+    /// Whether rows whose requests are equal are asked for once.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dedupe: bool,
     /// Where answers are kept, so that a request is asked for once: a directory, or a table with
     /// one.
     #[serde(

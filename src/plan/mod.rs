@@ -83,6 +83,8 @@ pub struct Plan {
     pub(crate) workers: WorkerConfig,
     /// Where answers are kept.
     pub(crate) store: StoreSettings,
+    /// Whether rows whose requests are equal are asked for once.
+    pub(crate) dedupes: bool,
     /// The extent of the jars of cookies, if cookies are kept.
     pub(crate) cookies: Option<CookieScope>,
     /// The prices of units.
@@ -177,7 +179,7 @@ impl Plan {
         }
         let fields = survey.rows.map(|_| fields).filter(|_| !last.has_unnamed_values());
         let columns = columns(&stages, fields, job.output.replace_fields)?;
-        let columns = Columns { stored: job.store.dir.is_some(), ..columns };
+        let columns = Columns { stored: job.store.dir.is_some(), same_as: job.dedupe, ..columns };
         output.check_columns(&columns)?;
         let identity = identity::of(job, parts, &source, &survey)?;
         output.confirm(&identity, !stages.iter().any(Stage::announces))?;
@@ -208,6 +210,7 @@ impl Plan {
             output,
             workers,
             store: job.store.clone(),
+            dedupes: job.dedupe,
             cookies: job.cookies,
             prices: job.price.clone(),
             budget: job.budget,

@@ -74,7 +74,9 @@ pub(super) fn check(
 ) -> Result<(), Error> {
     let Hooks { request, response } = hooks;
     let has_parts = has_pages || job.poll.is_any() || job.batch.size.is_some();
-    let why = if response.is_some() && !job.extract.is_empty() {
+    let why = if request.is_some() && job.dedupe {
+        "dedupe (--dedupe) compares the requests of rows before they ask, and a hook makes them: leave one of them out"
+    } else if response.is_some() && !job.extract.is_empty() {
         "a hook makes the values of the answers, and extract does too: leave one of them out"
     } else if response.is_some() && (has_items || has_parts || job.save.is_some()) {
         "a hook makes the values of the one answer of a row: leave out items, pages, poll, batch and save, or the hook"

@@ -425,6 +425,12 @@ fn check_combinations(
         "save (--save) writes the one answer of a row to a file, and a row with pages (--next, --page, --offset) or items (--each) has several: list them in a step before, or in a job of its own, whose results are the input of this one"
     } else if has_file && job.output.keep_body == KeepBody::All {
         "save (--save) keeps answers in files, and output.keep-body = \"all\" (--keep-body) in the records: leave one of them out"
+    } else if job.dedupe && has_file {
+        "dedupe (--dedupe) gives the answer of one row to others, and save (--save) writes it to the file of the row that asked: leave one of them out"
+    } else if job.dedupe && is_batch {
+        "dedupe (--dedupe) compares the requests of rows, and batch.size (--batch) asks for many rows at once: leave one of them out"
+    } else if job.dedupe && polls {
+        "dedupe (--dedupe) gives one answer to all rows that ask for it, and [poll] submits a job for each: leave one of them out"
     } else if has_file && has_store {
         "save (--save) keeps the answers in files, and store (--store) keeps them in its directory: leave one of them out"
     } else if polls && has_store {

@@ -254,6 +254,9 @@ pub struct SendReport {
     /// Requests that were not sent, as their answers were in the store.
     #[serde(skip_serializing_if = "is_zero")]
     pub stored: u64,
+    /// Requests that were not sent, as another row of the run has asked for the same.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub shared: u64,
 }
 
 /// The speed of a run.

@@ -193,12 +193,16 @@ fn sent(report: &Report) -> String {
         0 => "not by 429".to_owned(),
         by_429 => format!("{} by 429", count(by_429)),
     };
-    let stored = match sent.stored {
-        0 => String::new(),
-        stored => format!(", {} from the store", plural(stored, "answer", "answers")),
-    };
+    let mut unsent = String::new();
+    if sent.stored > 0 {
+        unsent += &format!(", {} from the store", plural(sent.stored, "answer", "answers"));
+    }
+    if sent.shared > 0 {
+        let rows = plural(sent.shared, "request", "requests");
+        unsent += &format!(", {rows} the same as another and not sent");
+    }
     format!(
-        "{}{pace}, {}, {} refused ({how}){stored}",
+        "{}{pace}, {}, {} refused ({how}){unsent}",
         plural(sent.requests, "request", "requests"),
         plural(sent.retries, "retry", "retries"),
         count(sent.refused)

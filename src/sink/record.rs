@@ -78,7 +78,8 @@ fn origin(fields: &Fields) -> Option<AnswerOrigin> {
         Value::String(text) => text.eq_ignore_ascii_case("true"),
         value => *value == Value::Bool(true),
     });
-    is_stored.then_some(AnswerOrigin::Store)
+    let same_as = number(fields.get("_same_as")).map(AnswerOrigin::Row);
+    same_as.or(is_stored.then_some(AnswerOrigin::Store))
 }
 
 fn number(value: Option<&Value>) -> Option<u64> {

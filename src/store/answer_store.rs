@@ -12,13 +12,17 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use bytes::Bytes;
 use http::Request;
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use super::database::{Database, NewEntry};
+use super::claims::Claims;
+use super::database::{self, Database, NewEntry};
 use super::entry::{AskedBy, KeptAnswer, without_secrets};
 use super::request_key::RequestKey;
 use super::settings::StoreSettings;
 use crate::error::Error;
+use crate::fs::beside;
+use crate::record::AnswerOrigin;
 use crate::secret::Secrets;
 use crate::threads;
 
@@ -29,9 +33,12 @@ const MAX_BATCH: usize = 512;
 /// The part of a store's size after which its size is looked at again.
 const LOOKS: u64 = 200;
 
+/// The ending of the file that keeps the answers of one run beside its results.
+const PRIVATE: &str = ".asked";
+
 /// The answers that a run finds and keeps.
 pub(crate) struct AnswerStore {
-    /// The directory, as the job writes it.
+    /// The directory, as the job writes it, or the file of the run's own store.
     name: String,
     reader: Mutex<Database>,
     to_writer: Sender<WaitingEntry>,
@@ -43,8 +50,44 @@ pub(crate) struct AnswerStore {
     run: u64,
     /// A number for this process.
     process: u64,
-    /// Number of requests that were answered from here.
-    used: AtomicU64,
+    /// Number of requests whose answers were found here.
+    found: AtomicU64,
+    /// Those of them whose answer another row of the run has asked for.
+    shared: AtomicU64,
+    /// The requests for which rows are asking, if equal requests are asked for once.
+    claims: Option<Claims>,
+    /// The file, if the answers are kept for this run alone.
+    private: Option<PrivateFile>,
+}
+
+/// Numbers of requests that were not sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FoundAnswers {
+    /// Those whose answers were found.
+    pub all: u64,
+    /// Those of them for whose answer another row of the run has asked.
+    pub shared: u64,
+}
+
+/// The file of a store that one run has for itself.
+struct PrivateFile {
+    path: PathBuf,
+    /// The directory that goes with the run, if no results file is beside it.
+    _directory: Option<TempDir>,
+}
+
+/// What a run keeps answers for.
+pub(crate) struct StoreTerms<'a> {
+    pub settings: &'a StoreSettings,
+    /// Whether equal requests are asked for once.
+    pub dedupes: bool,
+    /// The file of the run's records, if a file has them.
+    pub results: Option<PathBuf>,
+    /// A number for all runs that continue one output.
+    pub run: u64,
+    pub secrets: &'a Secrets,
+    /// The time now, in milliseconds since 1970.
+    pub now: u64,
 }
 
 /// An entry, and the sender that waits for it to be written.
@@ -54,46 +97,65 @@ struct WaitingEntry {
 }
 
 impl AnswerStore {
-    /// Opens the store of these settings at this time, in milliseconds since 1970, for a run of this
-    /// number; none if the job has none.
+    /// Opens the store on these terms; none if the run keeps no answers.
     ///
     /// # Errors
     /// The directory or the file can't be used.
-    pub fn open(
-        settings: &StoreSettings,
-        run: u64,
-        secrets: &Secrets,
-        now: u64,
-    ) -> Result<Option<AnswerStore>, Error> {
-        let Some(name) = &settings.dir else {
-            return Ok(None);
-        };
-        let wrong = |why: String| Error::plan(format!("store.dir (--store) {name}: {why}"));
-        let path = file(Path::new(name)).map_err(|error| wrong(error.to_string()))?;
-        let (reader, writer) = (Database::open(&path), Database::open(&path));
-        let (reader, writer) = (reader.map_err(wrong)?, writer.map_err(wrong)?);
-        if let Some(age) = settings.age {
-            let oldest = now.saturating_sub(millis(age));
-            writer.remove_before(oldest).map_err(wrong)?;
+    pub fn open(terms: &StoreTerms<'_>) -> Result<Option<AnswerStore>, Error> {
+        if let Some(name) = &terms.settings.dir {
+            let wrong = |why: String| Error::plan(format!("store.dir (--store) {name}: {why}"));
+            let path = file(Path::new(name)).map_err(|error| wrong(error.to_string()))?;
+            AnswerStore::at(&path, name.clone(), terms, None).map(Some).map_err(wrong)
+        } else if terms.dedupes {
+            let wrong = |why: String| {
+                Error::plan(format!(
+                    "the answers of equal requests (--dedupe) can't be kept: {why}"
+                ))
+            };
+            let private = private_file(terms).map_err(|error| wrong(error.to_string()))?;
+            let (path, name) = (private.path.clone(), private.path.display().to_string());
+            AnswerStore::at(&path, name, terms, Some(private)).map(Some).map_err(wrong)
+        } else {
+            Ok(None)
         }
-        let max_size = settings.max_size();
-        let removed = writer.shrink_to(max_size).map_err(wrong)?;
+    }
+
+    fn at(
+        path: &Path,
+        name: String,
+        terms: &StoreTerms<'_>,
+        private: Option<PrivateFile>,
+    ) -> Result<AnswerStore, String> {
+        let StoreTerms { settings, run, now, .. } = *terms;
+        let (reader, writer) = (Database::open(path)?, Database::open(path)?);
+        let max_size = if private.is_some() {
+            writer.remove_others(run)?;
+            u64::MAX
+        } else {
+            settings.max_size()
+        };
+        if let Some(age) = settings.age {
+            writer.remove_before(now.saturating_sub(millis(age)))?;
+        }
+        let removed = writer.shrink_to(max_size)?;
         let (to_writer, entries) = async_channel::unbounded();
         let process = rand::random();
         let thread = threads::spawn(move || write(writer, &entries, max_size, process) + removed);
-        let thread = thread.map_err(|error| wrong(error.to_string()))?;
-        Ok(Some(AnswerStore {
-            name: name.clone(),
+        Ok(AnswerStore {
+            name,
             reader: Mutex::new(reader),
             to_writer,
-            writer: Mutex::new(Some(thread)),
+            writer: Mutex::new(Some(thread.map_err(|error| error.to_string())?)),
             age: settings.age,
             is_offline: settings.offline,
-            secrets: secrets.clone(),
+            secrets: terms.secrets.clone(),
             run,
             process,
-            used: AtomicU64::new(0),
-        }))
+            found: AtomicU64::new(0),
+            shared: AtomicU64::new(0),
+            claims: terms.dedupes.then(Claims::default),
+            private,
+        })
     }
 
     /// The directory, as the job writes it.
@@ -119,19 +181,40 @@ impl AnswerStore {
         self.reader().find(key, self.process)
     }
 
-    /// Whether an answer may be used at this time, in milliseconds since 1970, without asking again.
+    /// The requests for which rows are asking, if equal requests are asked for once.
+    pub fn claims(&self) -> Option<&Claims> {
+        self.claims.as_ref()
+    }
+
+    /// Where an answer was found, for the record of this row; none if the row itself has asked,
+    /// and no store of the job has the answer.
+    pub fn origin(&self, by: AskedBy, row: u64) -> Option<AnswerOrigin> {
+        if self.claims.is_some() && by.run == self.run && by.row != row {
+            Some(AnswerOrigin::Row(by.row))
+        } else {
+            self.private.is_none().then_some(AnswerOrigin::Store)
+        }
+    }
+
+    /// Whether an answer may be used at this time, in milliseconds since 1970, without asking
+    /// again. Equal requests of one run are asked for once, however long it takes.
     pub fn is_fresh(&self, kept: &KeptAnswer, now: u64) -> bool {
-        self.age.is_none_or(|age| now.saturating_sub(kept.asked) <= millis(age))
+        (self.claims.is_some() && kept.by.run == self.run)
+            || self.age.is_none_or(|age| now.saturating_sub(kept.asked) <= millis(age))
     }
 
-    /// Notes that a request was answered from here.
-    pub fn note_use(&self) {
-        self.used.fetch_add(1, Ordering::Relaxed);
+    /// Notes that the answer to a request was found here, for which another row of the run has
+    /// asked if it `is_shared`.
+    pub fn note_use(&self, is_shared: bool) {
+        self.found.fetch_add(1, Ordering::Relaxed);
+        self.shared.fetch_add(u64::from(is_shared), Ordering::Relaxed);
     }
 
-    /// Number of requests that were answered from here.
-    pub fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+    /// Number of requests whose answers were found here, and of those for whose answer another
+    /// row of the run has asked.
+    pub fn found(&self) -> FoundAnswers {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        FoundAnswers { all: get(&self.found), shared: get(&self.shared) }
     }
 
     /// Keeps the answer to a request of this row, which came at this time, without its secrets.
@@ -168,12 +251,19 @@ impl AnswerStore {
         is_done.await.map_err(|_| died())?
     }
 
-    /// Ends the thread that writes. Gives the number of answers that were removed since the
-    /// store was full.
-    pub fn end(&self) -> u64 {
+    /// Ends the thread that writes, and removes a file of the run's own if `all_done`. Gives the
+    /// number of answers that were removed since the store was full.
+    ///
+    /// # Errors
+    /// The file can't be removed.
+    pub fn end(&self, all_done: bool) -> io::Result<u64> {
         self.to_writer.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        writer.and_then(|thread| thread.join().ok()).unwrap_or(0)
+        let removed = writer.and_then(|thread| thread.join().ok()).unwrap_or(0);
+        match &self.private {
+            Some(private) if all_done => database::remove(&private.path).map(|()| removed),
+            _ => Ok(removed),
+        }
     }
 
     fn reader(&self) -> MutexGuard<'_, Database> {
@@ -183,6 +273,25 @@ impl AnswerStore {
 
 fn millis(age: Duration) -> u64 {
     u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The file of a run's own store: beside its results, or else in a directory of its own.
+fn private_file(terms: &StoreTerms<'_>) -> io::Result<PrivateFile> {
+    match &terms.results {
+        Some(results) => Ok(PrivateFile { path: beside(results, PRIVATE), _directory: None }),
+        None => {
+            let directory = tempfile::tempdir()?;
+            Ok(PrivateFile { path: directory.path().join(FILE), _directory: Some(directory) })
+        }
+    }
+}
+
+/// Removes the store that an earlier run has left beside its results.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn remove_private(results: &Path) -> io::Result<()> {
+    database::remove(&beside(results, PRIVATE))
 }
 
 /// The file of the store in this directory, which is made for its owner alone.

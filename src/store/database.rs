@@ -4,13 +4,14 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::entry::{AskedBy, KeptAnswer};
 use super::request_key::RequestKey;
+use crate::fs::beside;
 
 /// A connection to a store. Each thread has its own.
 pub(super) struct Database {
@@ -134,6 +135,15 @@ impl Database {
         removed.map(|_| ()).map_err(|error| explained(&error))
     }
 
+    /// Removes the answers for which other runs than this one have asked.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn remove_others(&self, run: u64) -> Result<(), String> {
+        let removed = self.connection.execute("DELETE FROM answers WHERE run <> ?", [signed(run)]);
+        removed.map(|_| ()).map_err(|error| explained(&error))
+    }
+
     /// Removes the failures of the process with this number, or of all.
     ///
     /// # Errors
@@ -190,6 +200,24 @@ fn create(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
     options.open(path).map(|_| ())
+}
+
+/// Removes a database and the files beside it.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    for file in files(path) {
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn files(path: &Path) -> [PathBuf; 3] {
+    [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")]
 }
 
 fn explained(error: &rusqlite::Error) -> String {

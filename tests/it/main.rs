@@ -110,6 +110,7 @@ mod tables;
 mod tls;
 mod tokens;
 mod tried;
+mod twins;
 mod unknown;
 mod urls;
 mod verdicts;

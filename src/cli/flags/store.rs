@@ -9,6 +9,9 @@ use super::send::{duration, size};
 #[derive(Args)]
 #[command(next_help_heading = "Ask once")]
 pub struct StoreFlags {
+    /// Ask once for rows whose requests are equal; the record of each says which row asked
+    #[arg(long)]
+    dedupe: bool,
     /// Keep answers in this directory, and ask for none that is there
     #[arg(long, value_name = "DIR")]
     store: Option<String>,
@@ -24,6 +27,10 @@ pub struct StoreFlags {
 }
 
 impl StoreFlags {
+    pub fn dedupe(&self) -> Option<bool> {
+        self.dedupe.then_some(true)
+    }
+
     pub fn tree(&self) -> Value {
         json!({
             "dir": self.store,

@@ -108,7 +108,7 @@ impl RowExecutor {
     }
 
     /// The first page of a list.
-    fn first(&self) -> PageStart {
+    pub(super) fn first(&self) -> PageStart {
         let address = self.pages().map_or(PageAddress::First, |pages| pages.address(0));
         PageStart { number: 0, item: 0, address }
     }

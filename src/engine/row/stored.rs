@@ -11,7 +11,7 @@ use super::attempt::{AttemptTerms, AttemptTrace, Cancelled, RequestExecutor};
 use crate::judge::{Decision, Meaning, Tries, Verdict};
 use crate::record::{AnswerOrigin, Failure, FailureKind};
 use crate::send::Answer;
-use crate::store::{AnswerStore, AskedBy, KeptAnswer, RequestKey};
+use crate::store::{AnswerStore, AskedBy, KeptAnswer, KeptFailure, RequestKey};
 
 impl RequestExecutor {
     /// Finds the answer to a request, or sends it, and keeps its answer.
@@ -31,7 +31,7 @@ impl RequestExecutor {
         let mut stale = None;
         if let Some(kept) = found {
             if store.is_fresh(&kept, self.context.calendar_millis()) {
-                if let Some(outcome) = self.reuse(&kept, request, terms, trace).await {
+                if let Some(outcome) = self.reuse(store, &kept, request, terms, trace).await {
                     self.note_found(store, trace).await;
                     return Ok(outcome);
                 }
@@ -50,7 +50,7 @@ impl RequestExecutor {
                 return self.keep(store, key, terms, trace, outcome).await;
             }
             trace.said = None;
-            if let Some(outcome) = self.reuse(&kept, request, terms, trace).await {
+            if let Some(outcome) = self.reuse(store, &kept, request, terms, trace).await {
                 self.renew(store, key, terms, kept).await;
                 self.note_found(store, trace).await;
                 return Ok(outcome);
@@ -78,12 +78,22 @@ impl RequestExecutor {
     /// that ends its row.
     async fn reuse(
         &self,
+        store: &AnswerStore,
         kept: &KeptAnswer,
         request: &Request<Bytes>,
         terms: AttemptTerms<'_>,
         trace: &mut AttemptTrace,
     ) -> Option<Result<Answer, Failure>> {
-        let answer = kept.outcome.as_ref().ok()?.clone();
+        let row = terms.row.map_or(0, |row| row.number);
+        let origin = store.origin(kept.by, row);
+        let answer = match &kept.outcome {
+            Ok(answer) => answer.clone(),
+            Err(failed) => {
+                trace.status = failed.status;
+                trace.answer_origin = origin;
+                return Some(Err(of_other_row(&failed.failure, kept.by.row)));
+            }
+        };
         let mut decision = self.decide(&answer, request.uri(), terms).ok()?;
         if let (Some(step), Meaning::Ok) = (&self.stage().hooks.response, decision.then) {
             let processed = self.process(&*step.hook, &answer, request.uri(), terms.row);
@@ -92,7 +102,9 @@ impl RequestExecutor {
             trace.hooked = Some(Box::new(result));
         }
         let outcome = self.ended(answer, decision, trace);
-        if outcome.is_none() {
+        if outcome.is_some() {
+            trace.answer_origin = origin;
+        } else {
             trace.hooked = None;
         }
         outcome
@@ -125,7 +137,6 @@ impl RequestExecutor {
         };
         trace.status = Some(status);
         trace.decision = Some(decision);
-        trace.answer_origin = Some(AnswerOrigin::Store);
         Some(outcome)
     }
 
@@ -133,11 +144,11 @@ impl RequestExecutor {
     /// answers in a row wait for nothing.
     async fn note_found(&self, store: &AnswerStore, trace: &mut AttemptTrace) {
         trace.missing = None;
-        store.note_use();
+        store.note_use(matches!(trace.answer_origin, Some(AnswerOrigin::Row(_))));
         tokio::task::yield_now().await;
     }
 
-    /// Keeps an answer that ends its row well.
+    /// Keeps an answer that ends its row well, and a failure for the rows that wait for it.
     async fn keep(
         &self,
         store: &AnswerStore,
@@ -146,15 +157,17 @@ impl RequestExecutor {
         trace: &mut AttemptTrace,
         outcome: Result<Answer, Failure>,
     ) -> Result<Result<Answer, Failure>, Cancelled> {
-        let missing = trace.missing.take();
-        if let Some(answer) = outcome.as_ref().ok().or(missing.as_deref()) {
+        let missing = trace.missing.take().map(|answer| *answer);
+        let kept = match &outcome {
+            Ok(answer) => Ok(answer.clone()),
+            Err(failure) => missing
+                .ok_or_else(|| KeptFailure { failure: failure.clone(), status: trace.status }),
+        };
+        let is_wanted = store.claims().is_some() && !self.context.shutdown.is_requested();
+        if kept.is_ok() || is_wanted {
             let by = AskedBy { run: 0, row: 0 };
-            let kept = KeptAnswer {
-                outcome: Ok(answer.clone()),
-                asked: self.context.calendar_millis(),
-                by,
-            };
-            self.put(store, key, terms, kept).await;
+            let asked = self.context.calendar_millis();
+            self.put(store, key, terms, KeptAnswer { outcome: kept, asked, by }).await;
         }
         Ok(outcome)
     }
@@ -217,4 +230,9 @@ fn not_stored(store: &AnswerStore) -> Failure {
             store.name()
         ),
     )
+}
+
+/// The failure of a row whose request another row has sent.
+fn of_other_row(failure: &Failure, row: u64) -> Failure {
+    Failure::new(failure.kind.clone(), format!("row {row} asked for the same: {}", failure.detail))
 }

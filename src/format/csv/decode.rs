@@ -143,6 +143,7 @@ pub(super) fn continued(
     // Whether the job has a limit, and which bodies it keeps, may change; a file's columns can't.
     columns.arrived = names.iter().any(|name| name == "_arrived");
     columns.stored = names.iter().any(|name| name == "_stored");
+    columns.same_as = names.iter().any(|name| name == "_same_as");
     columns.files |= names.iter().any(|name| name == "_sha256");
     columns.body = match (names.iter().any(|name| name == "_body"), columns.body) {
         (true, KeepBody::None) => KeepBody::Failed,

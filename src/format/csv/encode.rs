@@ -126,6 +126,9 @@ fn own(columns: &Columns, record: &Record, cells: &mut Cells, out: &mut Vec<u8>)
     if columns.stored {
         cells.plain(Some(record.is_stored()), out);
     }
+    if columns.same_as {
+        cells.plain(record.same_as(), out);
+    }
     if columns.files {
         let file = record.saved.as_deref();
         cells.text(file.map_or("", |file| &file.path), out);

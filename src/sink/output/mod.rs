@@ -25,6 +25,7 @@ use crate::format::{Columns, Format};
 use crate::price::Usd;
 use crate::row::Row;
 use crate::source::Rows;
+use crate::store;
 
 mod check;
 mod earlier;
@@ -599,6 +600,8 @@ impl Output {
         }
         page_log::remove(path)
             .map_err(|error| Error::plan(format!("{self}.pages cannot be removed: {error}")))?;
+        store::remove_private(path)
+            .map_err(|error| Error::plan(format!("{self}.asked cannot be removed: {error}")))?;
         poll_log::remove(path)
             .map_err(|error| Error::plan(format!("{self}.polls cannot be removed: {error}")))
     }
