@@ -149,7 +149,6 @@ fn killed(count: usize, kills: usize, latency: &str, within: Duration) {
     assert_twins_agree(&place.records("out.jsonl"), count);
     // Two workers with 20 requests each are in flight at a kill.
     assert_asked_once(&mock, count * 6 / 10, done * 40);
-    println!("{count} rows, {done} kills: {} requests", mock.judgement().requests);
     assert!(!fs::exists(place.path("out.jsonl.asked")).unwrap());
 }
 
@@ -176,12 +175,10 @@ fn another_program_over_a_hundred_thousand_answers_asks_for_none() {
     let store = place.path("store");
     quotes(&place, &mock, count, "out.jsonl").arg("--store", &store).exits(0);
     let asked = mock.judgement().requests;
-    let started = Instant::now();
     quotes(&place, &mock, count, "names.jsonl")
         .arg("--store", &store)
         .flags("--offline --extract name=.quoteResponse.result[0].longName")
         .exits(0);
-    println!("{count} rows offline: {:?}", started.elapsed());
     assert_eq!(mock.judgement().requests, asked);
     assert_one_record_per_row(&place.records("names.jsonl"), count);
 }
