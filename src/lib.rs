@@ -67,8 +67,11 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
+mod failure;
+pub use failure::{Failure, FailureKind};
 mod error;
-pub use error::{BoxError, Error, ErrorKind};
+pub use error::{BoxError, Error, ErrorKind, Problem, StopCause};
+mod wording;
 
 mod plan;
 pub use plan::{Job, Plan};
@@ -129,7 +132,7 @@ mod row;
 pub use row::{Fields, Row};
 
 mod record;
-pub use record::{AnswerOrigin, Failure, FailureKind, Record, SavedFile};
+pub use record::{AnswerOrigin, Record, SavedFile};
 mod report;
 pub use report::Report;
 #[cfg(feature = "cli")]
@@ -211,6 +214,9 @@ pub mod internals {
     }
     pub mod tally {
         pub use crate::tally::*;
+    }
+    pub mod wording {
+        pub use crate::wording::*;
     }
     pub mod verify {
         pub use crate::verify::*;

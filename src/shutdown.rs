@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, spawn_local};
 
+use crate::error::Error;
 use crate::send::deadline;
 
 /// Requests the end of a run: no new rows begin, and answers in flight are awaited.
@@ -52,8 +53,8 @@ pub enum ShutdownReason {
     Unread,
     /// The program has cancelled the run.
     Cancelled,
-    /// An error that ends the run: what happened, and what to do.
-    Error(String),
+    /// An error that ends the run.
+    Error(Error),
 }
 
 /// The signal that requested the end of a run.
@@ -194,11 +195,11 @@ mod tests {
         let shutdown = Shutdown::default();
         let other = shutdown.clone();
         assert!(!other.is_requested());
-        shutdown.request(ShutdownReason::Error("the disk is full".into()));
+        shutdown.request(ShutdownReason::Error(Error::stopped("the disk is full")));
         shutdown.request(ShutdownReason::Interrupted(Interrupt::Int));
         other.requested().await;
         assert!(!other.is_aborted());
-        assert_eq!(other.reason(), Some(ShutdownReason::Error("the disk is full".into())));
+        assert_eq!(other.reason(), Some(ShutdownReason::Error(Error::stopped("the disk is full"))));
     }
 
     #[tokio::test]

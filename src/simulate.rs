@@ -92,7 +92,7 @@ fn result(run: &RunContext, tally: &Tally) -> Simulation {
         advice: run.advice(&causes),
         causes,
         stopped: run.shutdown.reason().and_then(|reason| match reason {
-            ShutdownReason::Error(why) => Some(why),
+            ShutdownReason::Error(error) => Some(error.to_string()),
             _ => None,
         }),
     }

@@ -110,7 +110,7 @@ impl JobHandle {
             let lost = EndsAnyway(ending.clone());
             let report = run.run();
             ending.end(match (report, run.shutdown().reason()) {
-                (Ok(_), Some(ShutdownReason::Error(why))) => Err(Error::stopped(why)),
+                (Ok(_), Some(ShutdownReason::Error(error))) => Err(error),
                 (report, _) => report,
             });
             drop(lost);

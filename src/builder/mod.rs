@@ -442,7 +442,9 @@ impl JobBuilder {
     /// # Errors
     /// The first thing that is wrong, with its place and what to do.
     pub fn build(self) -> Result<Plan, Error> {
-        let mut job = self.layers?.job_from("the job's settings don't fit")?;
+        let layers = self.layers?;
+        layers.check("the job")?;
+        let mut job = layers.job_from("the job's settings don't fit")?;
         job.sandboxed = self.is_sandboxed;
         if let Some(limiter) = &self.parts.limiter {
             share(&mut job, limiter)?;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::panic::{UnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
+use crate::wording::{self, Words};
 use crate::{Error, Run};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -132,6 +133,7 @@ pub fn main() -> ExitCode {
 
 /// Carries out these arguments, of which the first is the command's name; gives the exit code.
 pub fn main_with(arguments: impl Iterator<Item = OsString> + UnwindSafe) -> u8 {
+    wording::use_words(Words::Flags);
     // The panic's message is already on stderr; only the exit code is left.
     catch_unwind(|| carry_out(arguments)).unwrap_or(Exit::Stopped) as u8
 }

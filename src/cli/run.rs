@@ -93,8 +93,8 @@ pub fn carry_out(
     let reason = run.shutdown().reason();
     match &reason {
         // A run that could not begin has no report.
-        Some(ShutdownReason::Error(why)) if show.quiet || report.rows_of_this_run() == 0 => {
-            say::error(why)
+        Some(ShutdownReason::Error(error)) if show.quiet || report.rows_of_this_run() == 0 => {
+            say::error(error)
         }
         None if show.quiet && report.rows.failed > 0 => say::error(&report.failures_in_short()),
         _ if show.quiet => {}

@@ -7,6 +7,7 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
 use super::brake::UniformFailure;
 use super::context::RunContext;
+use crate::error::{Error, StopCause};
 use crate::judge::OutageState;
 use crate::limit::{AcquireError, Rule, Time, duration};
 use crate::plan::Deadline;
@@ -16,7 +17,12 @@ use crate::send::{Origin, SendError};
 use crate::shutdown::ShutdownReason;
 
 /// Why no request of this stage gets a permit any more, and when it would get one.
-pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError) -> String {
+pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError) -> Error {
+    let why = why_no_permit(context, stage_index, error);
+    Error::stopped_by(StopCause::NoPermit(error.clone()), why)
+}
+
+fn why_no_permit(context: &RunContext, stage_index: usize, error: &AcquireError) -> String {
     let stage = &context.plan.stages[stage_index];
     match error {
         AcquireError::WaitTooLong { limit, free_in } => {
@@ -60,13 +66,14 @@ pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError)
 }
 
 /// That the budget allows no further request, the next of which may cost this amount.
-pub fn budget_used_up(context: &RunContext, bill: &Bill, next: Usd) -> String {
+pub fn budget_used_up(context: &RunContext, bill: &Bill, next: Usd) -> Error {
     let budget = bill.budget.unwrap_or_default();
     let resume = resume(context).map_or_else(String::new, |how| format!(" {how}"));
-    format!(
+    let why = format!(
         "the budget of {budget} (budget or --budget) is used up: {} are spent, and the next request may cost {next}; a larger budget{resume} goes on",
         bill.total()
-    )
+    );
+    Error::stopped_by(StopCause::BudgetUsedUp, why)
 }
 
 /// That an origin has been out for too long.
@@ -76,14 +83,14 @@ pub fn outage(
     outage: &OutageState,
     max_wait: Option<Duration>,
     is_reached: bool,
-) -> String {
+) -> Error {
     let (origin, cause) = (origin.authority(), &outage.cause);
     let longest = duration::exact(max_wait.unwrap_or_default());
     let bound = format!("{longest} (retry.max-wait or --max-wait)");
     // An answer with a 5xx is no record.
     let metrics = &context.metrics;
     let has_records = metrics.ok() + metrics.failed() > 0 || !context.plan.output.done().is_empty();
-    match context.plan.output.path().filter(|_| has_records) {
+    let why = match context.plan.output.path().filter(|_| has_records) {
         Some(_) => format!(
             "{origin}: {cause} for longer than {bound}: the same command with --resume goes on"
         ),
@@ -95,18 +102,20 @@ pub fn outage(
         None => format!(
             "the server can't be reached: {cause} ({origin}) for longer than {bound}; check request.url (--url), the network and the proxy settings"
         ),
-    }
+    };
+    Error::stopped_by(StopCause::Unreachable, why)
 }
 
 /// That a server was never reached, and that waiting is no help.
-pub fn unreachable(error: &SendError) -> String {
+pub fn unreachable(error: &SendError) -> Error {
     let SendError { kind, detail, .. } = error;
     let advice = "check request.url (--url), the network and the proxy settings";
-    if detail.ends_with('?') {
+    let why = if detail.ends_with('?') {
         format!("the server can't be reached: {kind}: {detail} Else {advice}")
     } else {
         format!("the server can't be reached: {kind}: {detail}; {advice}")
-    }
+    };
+    Error::stopped_by(StopCause::Unreachable, why)
 }
 
 /// The reason for which a run ended before its last row, in words.
@@ -115,7 +124,7 @@ pub fn stop_reason(reason: ShutdownReason) -> String {
         ShutdownReason::Interrupted(_) => "interrupted".to_owned(),
         ShutdownReason::Cancelled => "cancelled".to_owned(),
         ShutdownReason::Unread => "the reader of the output has closed it".to_owned(),
-        ShutdownReason::Error(why) => why,
+        ShutdownReason::Error(error) => error.to_string(),
     }
 }
 
@@ -132,7 +141,7 @@ pub fn outage_so_far(origin: &Origin, outage: &OutageState, now: Time) -> String
 }
 
 /// That the deadline has come.
-pub fn deadline(context: &RunContext, deadline: Deadline) -> String {
+pub fn deadline(context: &RunContext, deadline: Deadline) -> Error {
     let when = match deadline {
         Deadline::After(time) => format!("{} after the start", duration::exact(time)),
         Deadline::At(time) => {
@@ -141,14 +150,15 @@ pub fn deadline(context: &RunContext, deadline: Deadline) -> String {
         }
     };
     let resume = resume(context).map_or_else(String::new, |how| format!(": go on {how}"));
-    format!("the deadline ({when}; workers.deadline or --deadline) has come{resume}")
+    let why = format!("the deadline ({when}; workers.deadline or --deadline) has come{resume}");
+    Error::stopped_by(StopCause::Deadline, why)
 }
 
 /// That the first answers all failed alike, and what to do.
-pub fn uniform_failure(context: &RunContext, uniform: &UniformFailure) -> String {
+pub fn uniform_failure(context: &RunContext, uniform: &UniformFailure) -> Error {
     let UniformFailure { alike, answered, stage_index, example } = uniform;
     let Some(failure) = example.outcome.as_ref().err() else {
-        return String::new();
+        return Error::stopped("the first answers all failed alike");
     };
     let kind = failure.kind.text();
     let who = match context.plan.stages[*stage_index].batch_size() {
@@ -176,7 +186,8 @@ pub fn uniform_failure(context: &RunContext, uniform: &UniformFailure) -> String
         }
         (Some(_), _) => "give the same command with --resume, which asks for these rows again",
     };
-    format!("{which}{place}: {what_to_do}, then {next}; --no-brake goes on even so")
+    let why = format!("{which}{place}: {what_to_do}, then {next}; --no-brake goes on even so");
+    Error::stopped_by(StopCause::FailedAlike(failure.kind.clone()), why)
 }
 
 /// What to look at where all answers fail for this reason.

@@ -33,6 +33,7 @@ use crate::source::Rows;
 use crate::store::{AnswerStore, StoreTerms};
 use crate::tally::{Counts, Tally};
 use crate::threads;
+use crate::wording::worded;
 
 mod brake;
 mod channels;
@@ -186,7 +187,7 @@ impl Run {
         if let Some(RunSharing::Unavailable(why)) = self.context.sharing.get() {
             warnings.push(why.clone());
         }
-        warnings
+        warnings.into_iter().map(worded).collect()
     }
 
     /// Has `observe` see every record of the output: those that earlier runs have left in it,
@@ -275,7 +276,8 @@ impl Run {
         let was_alone = plan.output.before().is_some_and(|before| before.is_alone);
         let is_alone = was_alone || self.context.is_alone();
         let identity = Identity { is_alone, ..plan.identity.clone() };
-        let writer = plan.output.create(&plan.columns, &identity)?;
+        let writer = plan.output.create(&plan.columns, &identity);
+        let writer = writer.map_err(|error| error.of_output(plan.output_file().as_deref()))?;
         let prepared = summary::tally_earlier(&self.context).and_then(|it| {
             self.open_store()?;
             let later = self.start_page_log()?;
@@ -355,7 +357,8 @@ impl Run {
             return Ok(None);
         }
         let shutdown = self.context.shutdown.clone();
-        let failed = move |error: Error| shutdown.request(ShutdownReason::Error(error.to_string()));
+        let failed =
+            move |error: Error| shutdown.request(ShutdownReason::Error(error.of_output(None)));
         self.plan().output.intents(failed)
     }
 
@@ -365,7 +368,8 @@ impl Run {
             return Ok(None);
         }
         let shutdown = self.context.shutdown.clone();
-        let failed = move |error: Error| shutdown.request(ShutdownReason::Error(error.to_string()));
+        let failed =
+            move |error: Error| shutdown.request(ShutdownReason::Error(error.of_output(None)));
         self.plan().output.poll_log(failed)
     }
 
@@ -406,7 +410,8 @@ impl Run {
             return Ok(());
         };
         let shutdown = self.context.shutdown.clone();
-        let failed = move |error: Error| shutdown.request(ShutdownReason::Error(error.to_string()));
+        let failed =
+            move |error: Error| shutdown.request(ShutdownReason::Error(error.of_output(None)));
         let log = self.plan().output.spending_log(failed)?;
         log.into_iter().for_each(|log| spending.begin(log));
         Ok(())
@@ -415,9 +420,9 @@ impl Run {
     fn end_spending(&self) {
         let ended = self.context.spending.as_ref().map_or(Ok(()), Spending::end);
         if let Err(error) = ended {
-            self.context.shutdown.request(ShutdownReason::Error(format!(
+            self.context.shutdown.request(ShutdownReason::Error(Error::stopped(format!(
                 "the log of what is spent cannot be written: {error}"
-            )));
+            ))));
         }
     }
 
@@ -425,9 +430,9 @@ impl Run {
         let all_done = !self.context.shutdown.is_requested();
         let ended = polls.map_or(Ok(()), |log| log.end(all_done));
         if let Err(error) = ended {
-            self.context.shutdown.request(ShutdownReason::Error(format!(
+            self.context.shutdown.request(ShutdownReason::Error(Error::stopped(format!(
                 "the log of jobs cannot be written: {error}"
-            )));
+            ))));
         }
     }
 
@@ -449,9 +454,9 @@ impl Run {
         let all_done = !self.context.shutdown.is_requested();
         let ended = self.context.page_log.get().map_or(Ok(()), |log| log.end(all_done));
         if let Err(error) = ended {
-            self.context.shutdown.request(ShutdownReason::Error(format!(
+            self.context.shutdown.request(ShutdownReason::Error(Error::stopped(format!(
                 "the log of pages cannot be removed: {error}"
-            )));
+            ))));
         }
     }
 
@@ -459,9 +464,9 @@ impl Run {
         let all_done = !self.context.shutdown.is_requested();
         let ended = intents.map_or(Ok(()), |log| log.end(all_done));
         if let Err(error) = ended {
-            self.context.shutdown.request(ShutdownReason::Error(format!(
+            self.context.shutdown.request(ShutdownReason::Error(Error::stopped(format!(
                 "the log of what was sent cannot be written: {error}"
-            )));
+            ))));
         }
     }
 }
@@ -519,7 +524,7 @@ pub fn run(plan: Plan) -> Result<Report, Error> {
     let run = Run::new(plan);
     let report = run.run()?;
     match run.shutdown().reason() {
-        Some(ShutdownReason::Error(why)) => Err(Error::stopped(why)),
+        Some(ShutdownReason::Error(error)) => Err(error),
         _ => Ok(report),
     }
 }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::task::{JoinError, JoinSet};
 
+use crate::error::{Error, StopCause};
 use crate::shutdown::{Shutdown, ShutdownReason};
 
 /// Does a part of the run's work. If it panics, the run is asked to end: answers in flight
@@ -27,10 +28,11 @@ pub async fn all(tasks: &mut JoinSet<()>, shutdown: &Shutdown) {
 fn reason(who: &str, panic: &(dyn Any + Send)) -> ShutdownReason {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    ShutdownReason::Error(format!(
+    let text = format!(
         "{who} panicked: {}; this is a mistake in throng, please report it",
         text.unwrap_or("without a word")
-    ))
+    );
+    ShutdownReason::Error(Error::stopped_by(StopCause::Panicked, text))
 }
 
 #[cfg(test)]
@@ -39,7 +41,7 @@ mod tests {
 
     fn why(shutdown: &Shutdown) -> String {
         match shutdown.reason() {
-            Some(ShutdownReason::Error(why)) => why,
+            Some(ShutdownReason::Error(error)) => error.to_string(),
             other => panic!("{other:?}"),
         }
     }

@@ -76,7 +76,8 @@ pub fn start(
         });
     });
     if let Err(error) = started {
-        shutdown.request(ShutdownReason::Error(format!("the input can't be read: {error}")));
+        let why = format!("the input can't be read: {error}");
+        shutdown.request(ShutdownReason::Error(Error::stopped(why)));
     }
     progress
 }
@@ -88,7 +89,7 @@ fn read_later(later: LaterInput, context: &RunContext, progress: &ReaderProgress
             Ok(row) => row,
             Err(error) => {
                 let why = format!("the log of pages cannot be read: {error}");
-                context.shutdown.request(ShutdownReason::Error(why));
+                context.shutdown.request(ShutdownReason::Error(Error::stopped(why)));
                 return None;
             }
         };
@@ -153,8 +154,7 @@ impl Iterator for NewRows<'_> {
                     return Some(row);
                 }
                 Err(error) => {
-                    let why = ShutdownReason::Error(error.to_string());
-                    self.context.shutdown.request(why);
+                    self.context.shutdown.request(ShutdownReason::Error(error));
                     return None;
                 }
             }
@@ -162,6 +162,7 @@ impl Iterator for NewRows<'_> {
         self.progress.0.is_all.store(true, Ordering::Release);
         let plan = &self.context.plan;
         if let Err(error) = check(self.read, plan.survey.rows, &plan.source.name()) {
+            let error = Error::input(Some(self.read), error);
             self.context.shutdown.request(ShutdownReason::Error(error));
         }
         None

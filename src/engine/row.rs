@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use crate::engine::context::RunContext;
 use crate::engine::ending;
 use crate::engine::poll_queue::PollQueue;
+use crate::error::{Error, StopCause};
 use crate::events::{EventKind, RequestRetried};
 use crate::extract::{self, AnswerContext};
 use crate::format::KeepBody;
@@ -31,6 +32,7 @@ use crate::row::Row;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, Delivery, Origin, SendError, Unfollowed};
 use crate::sink::{IntentLog, PollLog};
+use crate::wording::worded;
 
 mod attempt;
 mod batch;
@@ -230,7 +232,9 @@ impl RowExecutor {
         if !resends && is_in_doubt() {
             Err(Failure::new(
                 FailureKind::OutcomeUnknown,
-                "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
+                worded(
+                    "it was sent before an earlier run ended, and the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
+                ),
             ))
         } else {
             Ok(())
@@ -511,7 +515,8 @@ impl RequestExecutor {
     fn stop(&self, answer: &Answer, decision: Decision) -> Cancelled {
         let rule = self.stage().answers.describe(decision.row);
         let Failure { kind, detail } = answer.failure();
-        self.end_run(format!("the server answered {kind}: {detail}; a rule ends the run ({rule})"))
+        let why = format!("the server answered {kind}: {detail}; a rule ends the run ({rule})");
+        self.end_run(Error::stopped_by(StopCause::Refused, why))
     }
 
     /// Sends a request, and follows its redirects as far as the job says.

@@ -23,6 +23,7 @@ use crate::report::{
     RunEnding, SendReport, SharingReport, WorkerReport,
 };
 use crate::tally::Tally;
+use crate::wording::worded;
 
 /// The tally of the records that earlier runs have left in the output; none if there are none.
 /// Their files are noted as taken.
@@ -71,7 +72,7 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
         pace: Some(RateReport {
             seconds: took.as_secs_f64(),
             best_possible_seconds: bound.as_ref().map(|bound| bound.time.as_secs_f64()),
-            advice: advice(&context.plan, bound.as_ref(), acked.as_ref()),
+            advice: advice(&context.plan, bound.as_ref(), acked.as_ref()).map(worded),
             at_a_time: bound.as_ref().and_then(|bound| bound.at_a_time),
             bound_by: bound.map(|bound| bound.binds),
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
@@ -354,7 +355,7 @@ fn found_limit(found: FoundPace, unit: &str) -> FoundLimit {
         was_refused: found.was_refused,
         is_settled: found.is_settled,
         is_named: found.named.is_some(),
-        next_time: format!("--rate {rate}{shape}"),
+        next_time: worded(format!("--rate {rate}{shape}")),
     }
 }
 
@@ -415,7 +416,7 @@ fn ending(context: &RunContext, tally: &Tally) -> RunEnding {
     let stopped = context.shutdown.reason().map(stop_reason);
     let is_cut = stopped.is_none() && context.plan.is_cut_short();
     let rest = path.as_ref().filter(|_| is_cut).map(|path| {
-        format!("the same command without --take, and with --resume, goes on with {path}")
+        worded(format!("the same command without --take, and with --resume, goes on with {path}"))
     });
     RunEnding {
         retry: None,
@@ -423,7 +424,7 @@ fn ending(context: &RunContext, tally: &Tally) -> RunEnding {
         resume: stopped
             .as_ref()
             .and(path.as_ref())
-            .map(|path| format!("the same command with --resume goes on with {path}"))
+            .map(|path| worded(format!("the same command with --resume goes on with {path}")))
             .or(rest),
         output: path,
         stopped,

@@ -18,6 +18,7 @@ use super::ending;
 use super::panics::{all, caught};
 use super::poll_queue::NextTask;
 use super::row::{Cancelled, PolledJob, RowExecutor, RowLogs, StandIn};
+use crate::error::Error;
 use crate::metrics::WaitReason;
 use crate::plan::Stage;
 use crate::record::Record;
@@ -58,10 +59,11 @@ impl Worker {
         });
         if let Err(error) = &started {
             of_run.metrics.end(index);
-            of_run.shutdown.request(ShutdownReason::Error(format!(
+            let why = format!(
                 "of {} workers (workers.count or --workers) {index} could start: {error}",
                 of_run.plan.workers.count
-            )));
+            );
+            of_run.shutdown.request(ShutdownReason::Error(Error::stopped(why)));
         }
         started.ok()
     }
@@ -69,8 +71,8 @@ impl Worker {
     fn run(self) {
         match self.runtime() {
             Ok(runtime) => LocalSet::new().block_on(&runtime, self.work()),
-            Err(error) => self.context.shutdown.request(ShutdownReason::Error(format!(
-                "a worker could not start: {error}; are too many files open (ulimit -n)?"
+            Err(error) => self.context.shutdown.request(ShutdownReason::Error(Error::stopped(
+                format!("a worker could not start: {error}; are too many files open (ulimit -n)?"),
             ))),
         }
     }
@@ -221,8 +223,8 @@ async fn run_on_trial(
         Work::Poll(_) => 0,
     };
     let stop = |uniform: &UniformFailure| {
-        let why = ending::uniform_failure(context, uniform);
-        context.shutdown.request(ShutdownReason::Error(why));
+        let error = ending::uniform_failure(context, uniform);
+        context.shutdown.request(ShutdownReason::Error(error));
     };
     let begin = context.brake.begin(stage_index, new_rows, &stop);
     let trial = match executor.requests.unless_stopped(begin).await {
@@ -302,8 +304,8 @@ async fn end_at_deadline(context: &RunContext) {
         while let Some(left) = context.time_left().filter(|left| !left.is_zero()) {
             tokio::time::sleep(left.min(CLOCK_CHECK)).await;
         }
-        let why = ending::deadline(context, deadline);
-        context.shutdown.request(ShutdownReason::Error(why));
+        let error = ending::deadline(context, deadline);
+        context.shutdown.request(ShutdownReason::Error(error));
     }
     std::future::pending().await
 }

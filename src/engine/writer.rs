@@ -11,7 +11,7 @@ use super::channels::{self, OutboxBatch};
 use super::context::{ObservedRecord, RunContext};
 use super::reader::ReaderProgress;
 use super::sampler::TallySnapshot;
-use crate::error::Error;
+use crate::error::{Error, StopCause};
 use crate::events::{Event, EventKind, RowFailed};
 use crate::record::Record;
 use crate::shutdown::{Shutdown, ShutdownReason};
@@ -52,7 +52,7 @@ pub fn write(
         let written =
             written.and_then(|()| hold_back(context, &mut writer, progress, tally.counts().rows));
         if let Err(error) = written {
-            context.shutdown.request(reason(&error));
+            context.shutdown.request(reason(context, error));
         }
     }
     shown.end(context, &tally);
@@ -67,7 +67,7 @@ pub fn write(
         _ => finish(&mut writer, tally.counts(), progress.expected(&context.plan), earlier),
     };
     if let Err(error) = finished {
-        context.shutdown.request(reason(&error));
+        context.shutdown.request(reason(context, error));
     }
     tally
 }
@@ -174,9 +174,11 @@ fn check_failures(context: &RunContext, tally: &Tally) {
     if let Some(max) = context.plan.max_failures
         && max.is_exceeded(failed, rows)
     {
-        context.shutdown.request(ShutdownReason::Error(format!(
+        let why = format!(
             "{failed} of {rows} rows failed, and retry.max-failures (--max-failures) allows {max}"
-        )));
+        );
+        let error = Error::stopped_by(StopCause::TooManyFailures, why);
+        context.shutdown.request(ShutdownReason::Error(error));
     }
 }
 
@@ -210,8 +212,8 @@ pub fn start_ticker(to_writer: &Sender<OutboxBatch>, shutdown: &Shutdown, grace:
         }
     });
     if let Err(error) = started {
-        shutdown
-            .request(ShutdownReason::Error(format!("records can't be synced in time: {error}")));
+        let why = format!("records can't be synced in time: {error}");
+        shutdown.request(ShutdownReason::Error(Error::stopped(why)));
     }
 }
 
@@ -273,10 +275,12 @@ fn write_batch(
     Ok(())
 }
 
-fn reason(error: &SinkError) -> ShutdownReason {
+fn reason(context: &RunContext, error: SinkError) -> ShutdownReason {
     match error {
         SinkError::Closed => ShutdownReason::Unread,
-        SinkError::Failed(error) => ShutdownReason::Error(error.to_string()),
+        SinkError::Failed(error) => {
+            ShutdownReason::Error(error.of_output(context.plan.output_file().as_deref()))
+        }
     }
 }
 

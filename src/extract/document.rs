@@ -17,6 +17,7 @@ use super::kind::AnswerKind;
 use super::table::{is_one_cell, table};
 use super::xml::{self, is_page, xml};
 use crate::record::{Failure, FailureKind, excerpt};
+use crate::wording::worded;
 
 /// The body of an answer as one value.
 pub struct Parsed {
@@ -71,7 +72,7 @@ fn decoded<'a>(body: &'a [u8], context: &AnswerContext<'_>) -> Result<Cow<'a, st
         let kind = context.content_type().map_or_else(String::new, |kind| {
             format!("; its content-type is {:?}", excerpt(kind, MAX_CHARS))
         });
-        let how = "answer = \"bytes\" (--answer-format bytes) keeps it as base64, and --answer-encoding cp1252, or another name, decodes a text";
+        let how = worded("answer = \"bytes\" (--answer-format bytes) keeps it as base64, and --answer-encoding cp1252, or another name, decodes a text");
         Failure { detail: format!("{}{kind}; {how}", failure.detail), ..failure }
     })
 }

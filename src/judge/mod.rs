@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::limit::MaxWait;
 use crate::record::{Failure, FailureKind};
 use crate::send::{Answer, Delivery, SendError};
+use crate::wording::worded;
 
 mod answer_rule;
 mod answers;
@@ -288,8 +289,12 @@ fn unknown_failure(judged: Judged<'_>, failure: Failure) -> Failure {
         Err(_) => Failure::new(
             FailureKind::OutcomeUnknown,
             format!(
-                "{}: {}; the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
-                failure.kind, failure.detail
+                "{}: {}; {}",
+                failure.kind,
+                failure.detail,
+                worded(
+                    "the server may have done it, so it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)"
+                )
             ),
         ),
     }

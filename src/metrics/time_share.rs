@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::counters::{TimeByReason, WaitReason};
 use crate::limit::{BlockedTime, BlockerKind};
+use crate::wording::worded;
 
 /// Shortest time for which advice is given, in seconds of all workers together.
 const LONG_ENOUGH: f64 = 1.0;
@@ -146,12 +147,12 @@ pub fn advice(shares: &[TimeShare], setup: &RunSetup) -> Option<String> {
     let named = |share: &TimeShare| format!("{} ({:.0} %)", share.describe(), share.share * 100.0);
     // Lost requests cost the time by which a limit takes longer than it must.
     let is_large = |share: &&TimeShare| share.cause == "linger" && share.share >= LARGE;
-    Some(match shares.iter().find(|it| it.cause != first.cause && is_large(it)) {
+    Some(worded(match shares.iter().find(|it| it.cause != first.cause && is_large(it)) {
         Some(lost) => {
             format!("bound by {} and {}; {}", named(first), named(lost), help(lost, setup))
         }
         None => format!("bound by {}; {}", named(first), help(first, setup)),
-    })
+    }))
 }
 
 impl TimeShare {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::strategy::{Page, PageAddress};
+use crate::wording::worded;
 
 /// What follows a page in its list.
 #[derive(Debug, PartialEq)]
@@ -210,8 +211,9 @@ fn absolute(address: &PageAddress, from: &Uri) -> String {
 
 /// The warning of a list with this number of empty pages at its end.
 pub(super) fn only_empty(count: u64, next: &PageAddress) -> String {
+    let advice = worded("--max-pages N (pages.max) asks for up to N pages, however many are empty");
     format!(
-        "the list ends here, as {count} pages in a row were empty, and each led to another one ({}), so items may be missing: --max-pages N (pages.max) asks for up to N pages, however many are empty",
+        "the list ends here, as {count} pages in a row were empty, and each led to another one ({}), so items may be missing: {advice}",
         next.describe()
     )
 }

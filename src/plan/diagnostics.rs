@@ -1,15 +1,24 @@
 //! Errors in a job file: their line, and the name that was probably meant. Pure.
 
-pub(super) fn by_json(error: serde_json::Error) -> String {
-    let text = error.to_string();
-    let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
-    format!("line {}, column {}: {}", error.line(), error.column(), helpful(what))
+/// What is wrong with a text, and the line, counted from 1, where it is.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    pub line: usize,
+    /// The line and what is wrong there.
+    pub text: String,
 }
 
-pub(super) fn by_toml(text: &str, error: &toml::de::Error) -> String {
+pub(super) fn by_json(error: serde_json::Error) -> Mistake {
+    let text = error.to_string();
+    let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
+    let line = error.line();
+    Mistake { line, text: format!("line {line}, column {}: {}", error.column(), helpful(what)) }
+}
+
+pub(super) fn by_toml(text: &str, error: &toml::de::Error) -> Mistake {
     let start = error.span().map_or(0, |span| span.start);
     let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
-    format!("line {line}: {}", helpful(error.message().trim()))
+    Mistake { line, text: format!("line {line}: {}", helpful(error.message().trim())) }
 }
 
 /// What a deserializer expects, and the words for it that a user of a job file knows.

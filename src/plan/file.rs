@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::diagnostics::{by_json, by_toml, helpful};
+use super::diagnostics::{Mistake, by_json, by_toml, helpful};
 use super::{Job, Layers, legacy};
 use crate::error::Error;
 use crate::format::json;
@@ -34,8 +34,10 @@ impl Layers {
     /// # Errors
     /// As for [`Job::read`].
     pub fn read(path: &str) -> Result<Layers, Error> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::plan(format!("the job file {path} can't be read: {error}")))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let text = format!("the job file {path} can't be read: {error}");
+            Error::job_file(path, None, text).caused_by(error)
+        })?;
         Layers::parse(path, &text)
     }
 
@@ -51,7 +53,9 @@ impl Layers {
         } else {
             parse_toml(text)
         };
-        let tree = tree.map_err(|why| Error::plan(format!("{name}, {why}")))?;
+        let tree = tree.map_err(|Mistake { line, text }| {
+            Error::job_file(name, Some(line), format!("{name}, {text}"))
+        })?;
         Ok(Layers::of(tree))
     }
 }
@@ -62,29 +66,42 @@ impl Layers {
     /// # Errors
     /// The key that is wrong, and what was meant if that can be guessed.
     pub fn of_program(name: &str, tree: Value) -> Result<Layers, Error> {
-        let mut path = serde_path_to_error::Track::new();
-        let job = Job::deserialize(serde_path_to_error::Deserializer::new(&tree, &mut path));
-        job.map_err(|error| {
-            let place = match path.path().to_string() {
-                path if path == "." => String::new(),
-                path => format!(", {path}"),
-            };
-            Error::plan(format!("{name}{place}: {}", helpful(&error.to_string())))
-        })?;
+        check(name, &tree)?;
         Ok(Layers::of(tree))
     }
+
+    /// Checks the settings that a program has made, with `name` in errors.
+    ///
+    /// # Errors
+    /// As for [`Layers::of_program`].
+    pub(crate) fn check(&self, name: &str) -> Result<(), Error> {
+        check(name, self.tree())
+    }
+}
+
+fn check(name: &str, tree: &Value) -> Result<(), Error> {
+    let mut path = serde_path_to_error::Track::new();
+    let job = Job::deserialize(serde_path_to_error::Deserializer::new(tree, &mut path));
+    job.map_err(|error| {
+        let place = match path.path().to_string() {
+            path if path == "." => String::new(),
+            path => format!(", {path}"),
+        };
+        Error::plan(format!("{name}{place}: {}", helpful(&error.to_string())))
+    })?;
+    Ok(())
 }
 
 /// A job is read from the text itself, so that an error has a line; only its tree is kept,
 /// which tells what is written out from what is the default.
-fn parse_json(text: &str) -> Result<Value, String> {
+fn parse_json(text: &str) -> Result<Value, Mistake> {
     let exact = json::with_long_numbers(text.as_bytes()).and_then(|it| String::from_utf8(it).ok());
     let text = exact.as_deref().unwrap_or(text);
     serde_json::from_str::<Job>(text).map_err(by_json)?;
     serde_json::from_str(text).map_err(by_json)
 }
 
-fn parse_toml(text: &str) -> Result<Value, String> {
+fn parse_toml(text: &str) -> Result<Value, Mistake> {
     let wrong = |error| by_toml(text, &error);
     toml::from_str::<Job>(text).map_err(wrong)?;
     toml::from_str(text).map_err(wrong)

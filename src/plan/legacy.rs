@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::diagnostics::by_json;
+use super::diagnostics::{Mistake, by_json};
 
 /// The key that only this form has.
 const MARK: &str = "base_url";
@@ -19,7 +19,7 @@ struct LegacyRate {
 }
 
 /// The settings of an older file, or its error; `None` if the file has another form.
-pub fn parse(text: &str) -> Option<Result<Value, String>> {
+pub fn parse(text: &str) -> Option<Result<Value, Mistake>> {
     let tree: Value = serde_json::from_str(text).ok()?;
     tree.get(MARK)?;
     Some(serde_json::from_str(text).map(LegacyRate::tree).map_err(by_json))

@@ -21,6 +21,7 @@ use crate::sink::{self, Columns, Existing, Identity, Output};
 use crate::source::{self, Source, Survey};
 use crate::store::StoreSettings;
 use crate::tally::Aggregate;
+use crate::wording::worded;
 use room::PlannedRoom;
 use workers::WorkerConfig;
 use workload::PlannedWork;
@@ -163,7 +164,10 @@ impl Plan {
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = WorkerConfig::new(&job.workers)?;
         check_files(job)?;
-        let mut output = Output::new(&output_settings(job), !stages.iter().any(Stage::announces))?;
+        let file = job.output.file.as_deref();
+        let of_output = |error: Error| error.of_output(file);
+        let output = Output::new(&output_settings(job), !stages.iter().any(Stage::announces));
+        let mut output = output.map_err(of_output)?;
         let key = job.output.key.as_deref();
         let source = parts.source(&input(job, parts, &stages[0]))?;
         let mut source = source.of_shard(job.limit.shard, key)?;
@@ -180,15 +184,17 @@ impl Plan {
         let fields = survey.rows.map(|_| fields).filter(|_| !last.has_unnamed_values());
         let columns = columns(&stages, fields, job.output.replace_fields)?;
         let columns = Columns { stored: job.store.dir.is_some(), same_as: job.dedupe, ..columns };
-        output.check_columns(&columns)?;
+        output.check_columns(&columns).map_err(of_output)?;
         let identity = identity::of(job, parts, &source, &survey)?;
-        output.confirm(&identity, !stages.iter().any(Stage::announces))?;
+        let confirmed = output.confirm(&identity, !stages.iter().any(Stage::announces));
+        confirmed.map_err(of_output)?;
         let files = workers::file_limit();
         let free = files.saturating_sub(workers::open_files());
         let connections = workers::connections(workers.count, stages.len(), free)?;
         let in_flight = stages[0].in_flight;
         notes.extend(warnings::of_connections(in_flight, connections, files));
-        notes.extend(resume::check(&mut output, &identity, &source, &survey, &columns)?);
+        let resumed = resume::check(&mut output, &identity, &source, &survey, &columns);
+        notes.extend(resumed.map_err(of_output)?);
         let money_left = job.budget.map(|budget| budget.minus(output.spent()));
         let work = workload::of(&stages[0], &source, survey.rows, output.done(), money_left)?;
         notes.extend(warnings::of_costs(stages[0].policy.cost(), &survey));
@@ -222,6 +228,7 @@ impl Plan {
         };
         let first = plan.first_uri();
         plan.notes.extend(warnings::of_host(job, &plan.stages, first.as_ref()));
+        plan.notes = plan.notes.into_iter().map(worded).collect();
         Ok(plan)
     }
 
@@ -353,7 +360,7 @@ impl Plan {
     /// A run would not begin without it.
     pub fn check_sharing(&mut self) -> Result<(), Error> {
         if let Some(Err(why)) = self.open_accounts(quota_store::check)? {
-            self.notes.push(why);
+            self.notes.push(worded(why));
             self.state = Err(Error::plan("the limits are this run's alone"));
         }
         Ok(())

@@ -74,16 +74,33 @@ pub(super) fn check(
 ) -> Result<(), Error> {
     let Hooks { request, response } = hooks;
     let has_parts = has_pages || job.poll.is_any() || job.batch.size.is_some();
+    let processes = if job.process.is_none() { "a hook" } else { "process (--process)" };
+    let renders = if job.render.is_none() { "a hook" } else { "render (--render)" };
     let why = if request.is_some() && job.dedupe {
-        "dedupe (--dedupe) compares the requests of rows before they ask, and a hook makes them: leave one of them out"
+        format!(
+            "dedupe (--dedupe) compares the requests of rows before they ask, and {renders} makes them: leave one of them out"
+        )
     } else if response.is_some() && !job.extract.is_empty() {
-        "a hook makes the values of the answers, and extract does too: leave one of them out"
+        format!(
+            "{processes} makes the values of the answers, and extract (--extract) does too: leave one of them out"
+        )
     } else if response.is_some() && (has_items || has_parts || job.save.is_some()) {
-        "a hook makes the values of the one answer of a row: leave out items, pages, poll, batch and save, or the hook"
+        format!(
+            "{processes} makes the values of the one answer of a row: leave out items, pages, poll, batch and save, or {}",
+            it(processes)
+        )
     } else if request.is_some() && has_parts {
-        "a hook makes the one request of a row: leave out pages, poll and batch, or the hook"
+        format!(
+            "{renders} makes the one request of a row: leave out pages, poll and batch, or {}",
+            it(renders)
+        )
     } else {
         return Ok(());
     };
     Err(Error::plan(why))
+}
+
+/// A hook where it is named again.
+fn it(hook: &str) -> &str {
+    if hook == "a hook" { "the hook" } else { hook.split(' ').next().unwrap_or(hook) }
 }

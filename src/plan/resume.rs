@@ -123,7 +123,8 @@ fn job_changed(
             "{name} has {not_whole}, asked for in another way: {changed} changed since. \
              the job as it was goes on with them; \
              --overwrite drops them and asks for all rows in the new way"
-        ));
+        ))
+        .of_mismatch();
     }
     let jobs = output.jobs_from(resubmitted);
     if done == 0 {
@@ -136,7 +137,7 @@ fn job_changed(
         return Error::plan(format!(
             "{name} has no records yet, and {waiting} that were submitted in another way and are not done: {changed} changed since. \
              the job as it was goes on with them; {what_becomes}"
-        ));
+        )).of_mismatch();
     }
     let as_they_are =
         if changed.contains("extract") { ", with the values that they have," } else { "" };
@@ -155,6 +156,7 @@ fn job_changed(
          --resume=changed keeps them{as_they_are} and asks for {left} rows in the new way{dropped}; \
          --overwrite asks for all rows"
     ))
+    .of_mismatch()
 }
 
 /// Whether the rows with a record may differ from the input's; added rows don't count.
@@ -199,7 +201,7 @@ fn check_input(
         return Err(Error::plan(format!(
             "{text}. --resume=changed keeps the same ones, asks again for those with other values, and drops the rest; \
              {by_key}--overwrite asks for all rows"
-        )));
+        )).of_mismatch());
     }
     output.follow(differences);
     Ok(Some(text))

@@ -113,8 +113,11 @@ impl Stage {
         } else {
             RowBinding::Values
         };
-        let policy = Policy::new(&job.price.counted_in(&job.limit), job.send.timeout)
-            .map_err(|error| Error::plan(limit_error(&error)))?;
+        let policy =
+            Policy::new(&job.price.counted_in(&job.limit), job.send.timeout).map_err(|error| {
+                let text = limit_error(&error);
+                Error::limit(error, text)
+            })?;
         if hooks.request.is_none() {
             check_costs(&policy)?;
         }

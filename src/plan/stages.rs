@@ -45,7 +45,7 @@ pub fn of(
             checks::check_later_hosts(&stage)?;
             Ok(stage)
         });
-        let stage = stage.map_err(|error| Error::plan(format!("step {number}: {error}")))?;
+        let stage = stage.map_err(|error| error.map(|why| format!("step {number}: {why}")))?;
         for warning in warnings::of(&own, &stage) {
             if !warnings.contains(&warning) {
                 warnings.push(warning);

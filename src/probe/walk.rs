@@ -282,7 +282,7 @@ fn reason_to_stop(
 ) -> Result<Option<&'static str>, Error> {
     if context.shutdown.is_requested() {
         return match context.shutdown.reason() {
-            Some(ShutdownReason::Error(why)) => Err(Error::stopped(why)),
+            Some(ShutdownReason::Error(error)) => Err(error),
             _ => Ok(Some("it was interrupted")),
         };
     }

@@ -391,9 +391,10 @@ impl Templates {
         let mut values = BTreeMap::new();
         for name in &self.used.variables {
             let value = (context.environment)(name).ok_or_else(|| {
-                crate::Error::plan(format!(
+                let text = format!(
                     "the environment variable {name} is not set, and the job uses {{{{ env.{name} }}}}: export {name}=… and run again"
-                ))
+                );
+                crate::Error::missing_variable(name, text)
             })?;
             context.vault.add_variable(name, &value, looks_like_key(name));
             values.insert(name, value);

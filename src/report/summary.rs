@@ -10,6 +10,7 @@ use crate::metrics::{TimeShare, Warning};
 use crate::price::Usd;
 use crate::record::FailureKind;
 use crate::tally::{AggregateResult, Counts, Example, FailureGroup, Quantiles, Tally};
+use crate::wording::worded;
 
 /// The report of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -147,9 +148,9 @@ impl Report {
         };
         let key = if without_key > 0 { " (status 401: give the right key)" } else { "" };
         let rows = plural(failed, "row", "rows");
-        Some(format!(
+        Some(worded(format!(
             "the same command with --retry-failed asks again for the {rows} that failed{reasons}{key}"
-        ))
+        )))
     }
 
     /// The one of these values that most rows lack, and the number of these rows.

@@ -8,6 +8,7 @@ use super::escape::{escape, short};
 use super::summary::FailureReport;
 use super::words::{count, number, percent, plural};
 use crate::tally::{Accuracy, AggregateResult, Example, Figure, Figures, ResultGroup};
+use crate::wording::worded;
 
 /// Maximum number of lines of a table.
 const LINES: usize = 20;
@@ -169,7 +170,7 @@ fn bounded(mut rows: Vec<Vec<String>>, right: &[usize]) -> Vec<String> {
     rows.truncate(LINES);
     let mut lines = table(rows.into_iter(), right);
     if more > 0 {
-        lines.push(format!("  … and {} more in --summary-json", count(more as u64)));
+        lines.push(worded(format!("  … and {} more in --summary-json", count(more as u64))));
     }
     lines
 }

@@ -3,6 +3,7 @@
 use anstyle::{AnsiColor, Style};
 
 use crate::metrics::{TimeShare, Warning};
+use crate::wording::worded;
 
 use super::escape::{escape, short};
 use super::summary::{
@@ -136,9 +137,11 @@ fn brake(brake: &BrakeReport) -> Vec<String> {
 }
 
 fn insecure(report: &Report, color: Color) -> Option<String> {
-    let warning = "WARNING: certificates were NOT checked (tls.insecure or --insecure): anyone on the way may have read and changed all data";
+    let warning = worded(
+        "WARNING: certificates were NOT checked (tls.insecure or --insecure): anyone on the way may have read and changed all data",
+    );
     let red = AnsiColor::Red.on_default().bold();
-    report.insecure.then(|| color.paint(red, warning))
+    report.insecure.then(|| color.paint(red, &warning))
 }
 
 fn time(report: &Report) -> Option<String> {
@@ -252,9 +255,9 @@ fn limit(limit: &LimitReport) -> String {
     if let Some(percent) = limit.cost_percent {
         let unit = short(&limit.unit);
         let times = percent as f64 / 100.0;
-        line += &format!(
+        line += &worded(format!(
             "; requests cost {times:.2} times the {unit} that --cost reserves, which explains refusals: make --cost {unit}=… so much larger"
-        );
+        ));
     }
     if let Some(keys) = limit.keys {
         line += &format!(", for each of {}", plural(keys, "key", "keys"));
@@ -291,7 +294,7 @@ fn found_limit(found: &FoundLimit) -> String {
 /// That the limits are the run's alone, as the job says.
 fn sharing(report: &Report) -> Option<String> {
     let is_alone = report.sharing == Some(SharingReport::None);
-    is_alone.then(|| "limits: this run's alone (--share none), whatever other runs send".to_owned())
+    is_alone.then(|| worded("limits: this run's alone (--share none), whatever other runs send"))
 }
 
 /// The limit of the server, if that is not the job's.

@@ -14,6 +14,7 @@ use super::{MAX_RATIO, SaveRules, exists, no_file};
 use crate::fs::{file_lock, sync_directory};
 use crate::record::{Failure, FailureKind, SavedFile, excerpt};
 use crate::send::{self, ContentEncoding};
+use crate::wording::worded;
 
 /// Number of bytes that are decompressed at a time.
 const BLOCK: usize = 1 << 16;
@@ -221,7 +222,7 @@ impl Download {
             ),
             _ => return Ok(()),
         };
-        Err(SaveError::Row(Failure::new(FailureKind::BodyTooLarge, why)))
+        Err(SaveError::Row(Failure::new(FailureKind::BodyTooLarge, worded(why))))
     }
 
     /// A new file beside the place of the whole one. What a crash has left there is emptied.

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::fs::{file_lock, real};
 use crate::record::{Failure, FailureKind};
 use crate::render::{RowPath, UNFINISHED};
+use crate::wording::worded;
 
 mod download;
 
@@ -78,9 +79,9 @@ impl SavedFiles {
             Err(error) => return Err(no_file(shown, &error.to_string())),
             Ok(data) if data.is_dir() => return Err(no_file(shown, "it is a folder")),
             Ok(_) if !self.rules.replaces => {
-                return Err(exists(format!(
+                return Err(exists(worded(format!(
                     "{shown} was there before this run: move it away, or replace such files with --overwrite"
-                )));
+                ))));
             }
             Ok(_) => true,
         };

@@ -15,6 +15,7 @@ use hyper::body::{Frame, Incoming};
 use super::deadline::Deadline;
 use super::{Delivery, SendError, faults};
 use crate::record::{FailureKind, excerpt};
+use crate::wording::worded;
 use crate::zstandard;
 
 /// Maximum number of nested encodings: a body that decodes to itself costs almost
@@ -303,7 +304,8 @@ fn no_gzip(body: &[u8]) -> SendError {
     SendError {
         kind: FailureKind::BadEncoding,
         detail: format!(
-            "the answer's head says that its body is gzip, but it begins {start:?}; --header 'accept-encoding: identity' asks the server for a plain one"
+            "the answer's head says that its body is gzip, but it begins {start:?}; {}",
+            worded("--header 'accept-encoding: identity' asks the server for a plain one")
         ),
         delivery: Delivery::Final,
     }
@@ -312,7 +314,10 @@ fn no_gzip(body: &[u8]) -> SendError {
 fn too_large(cap: u64) -> SendError {
     SendError {
         kind: FailureKind::BodyTooLarge,
-        detail: format!("more than {} (send.max-body or --max-body)", bytesize::ByteSize(cap)),
+        detail: worded(format!(
+            "more than {} (send.max-body or --max-body)",
+            bytesize::ByteSize(cap)
+        )),
         delivery: Delivery::Final,
     }
 }

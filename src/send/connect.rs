@@ -36,6 +36,7 @@ use super::{
 use crate::error::Error;
 use crate::limit::duration;
 use crate::record::FailureKind;
+use crate::wording::worded;
 
 /// Opens connections in memory, in the network's place.
 pub type MemoryConnector = Arc<dyn Fn() -> MemoryStream + Send + Sync>;
@@ -503,9 +504,9 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &HttpProxy) -> Result<Up
 fn not_welcome(origin: &Origin, error: SendError) -> SendError {
     let server = format!("{}:{}", origin.host, origin.port);
     let detail = match error.delivery {
-        Delivery::Final => format!(
+        Delivery::Final => worded(format!(
             "{server} does not speak HTTP/2, which network.http (--http) asks for: --http 1.1 does without"
-        ),
+        )),
         _ => format!(
             "{server}: the connection ended before the server sent its HTTP/2 settings: {}",
             error.detail
@@ -520,7 +521,7 @@ fn too_slow(origin: &Origin, missing: &str, limit: Duration) -> SendError {
         "{}:{}: {missing} within {limit} (send.connect-timeout or --connect-timeout)",
         origin.host, origin.port
     );
-    trouble(FailureKind::Connect, detail, Delivery::NotSent)
+    trouble(FailureKind::Connect, worded(detail), Delivery::NotSent)
 }
 
 fn trouble(kind: FailureKind, detail: String, delivery: Delivery) -> SendError {

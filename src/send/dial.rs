@@ -15,6 +15,7 @@ use super::settings::Network;
 use super::{Delivery, SendError};
 use crate::error::Error;
 use crate::record::FailureKind;
+use crate::wording::worded;
 
 /// Opens sockets as the job wants it.
 #[derive(Default)]
@@ -194,7 +195,10 @@ fn bind_device(_: &TcpSocket, name: &str) -> io::Result<()> {
 async fn unix(path: &Path) -> Result<UnixStream, SendError> {
     UnixStream::connect(path).await.map_err(|error| SendError {
         kind: kind(&error),
-        detail: format!("{} (network.unix-socket or --unix-socket): {error}", path.display()),
+        detail: worded(format!(
+            "{} (network.unix-socket or --unix-socket): {error}",
+            path.display()
+        )),
         delivery: Delivery::NotSent,
     })
 }

@@ -7,6 +7,7 @@ use http::Uri;
 
 use super::special::special_use;
 use crate::render::Hosts;
+use crate::wording::worded;
 
 /// Keeps rows and redirects away from private addresses.
 #[derive(Debug, Clone, Default)]
@@ -53,9 +54,9 @@ impl AddressPolicy {
             Some(name) if self.distrusts_names => Err(format!(
                 "{host} has the address {address}, which is private ({name}), and the job is sandboxed"
             )),
-            Some(name) => Err(format!(
+            Some(name) => Err(worded(format!(
                 "{host} has the address {address}, which is private ({name}), and comes from a row or a redirect (network.allow-private or --allow-private would allow it)"
-            )),
+            ))),
         }
     }
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, Uri};
 
 use crate::extract::{AnswerContext, body_excerpt};
 use crate::record::{Failure, FailureKind};
+use crate::wording::worded;
 
 mod acked;
 mod body;
@@ -109,7 +110,7 @@ impl Answer {
         let detail = match location.filter(|_| self.status.is_redirection()) {
             Some(to) => {
                 let to = String::from_utf8_lossy(to.as_bytes());
-                let why = self.unfollowed.map_or(FOLLOWS, Unfollowed::text);
+                let why = worded(self.unfollowed.map_or(FOLLOWS, Unfollowed::text));
                 format!("redirects to {to} ({why})")
             }
             None => body_excerpt(&self.body, &self.headers, SNIPPET),

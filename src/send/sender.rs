@@ -20,6 +20,7 @@ use super::route::Origin;
 use super::{Answer, Delivery, SendError, body};
 use crate::limit::duration;
 use crate::record::FailureKind;
+use crate::wording::worded;
 
 /// Sends requests over a worker's own connections.
 pub struct Sender {
@@ -263,7 +264,7 @@ impl Sender {
         let limit = duration::exact(self.transport.settings.timeout);
         SendError {
             kind: FailureKind::Timeout,
-            detail: format!("{what} within {limit} (send.timeout or --timeout)"),
+            detail: worded(format!("{what} within {limit} (send.timeout or --timeout)")),
             delivery: Delivery::Unknown,
         }
     }
@@ -274,9 +275,9 @@ fn idle_too_long(idle: Duration) -> SendError {
     let idle = duration::exact(idle);
     SendError {
         kind: FailureKind::Timeout,
-        detail: format!(
+        detail: worded(format!(
             "the answer began, and then nothing more of it came for {idle} (send.idle-timeout or --idle-timeout)"
-        ),
+        )),
         delivery: Delivery::Unknown,
     }
 }

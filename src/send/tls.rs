@@ -27,6 +27,7 @@ use super::route::Origin;
 use super::settings::{Http, Tls, Version};
 use super::{Delivery, causes};
 use crate::error::Error;
+use crate::wording::worded;
 
 /// The TLS settings of a job, with their files read.
 #[derive(Default)]
@@ -251,14 +252,14 @@ impl Trust {
 
     /// The error of a server that does not offer the version of HTTP that the job asks for.
     pub fn wrong_http(&self, server: &str) -> String {
-        match self.http {
+        worded(match self.http {
             Http::Two => format!(
                 "{server} does not speak HTTP/2, which network.http (--http) asks for: --http 1.1 does without"
             ),
             _ => format!(
                 "{server} offers none of the versions of HTTP that network.http (--http) allows: try another one"
             ),
-        }
+        })
     }
 
     /// Whether a connection of this version of HTTP is one that the job allows.

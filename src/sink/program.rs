@@ -106,7 +106,7 @@ impl OpenSink {
         for record in &mut records {
             self.name_values(record);
         }
-        self.sink.write(records).map_err(|error| failed(&*error))?;
+        self.sink.write(records).map_err(failed)?;
         self.written += number;
         Ok(())
     }
@@ -126,17 +126,18 @@ impl OpenSink {
         if mem::replace(&mut self.is_finished, true) {
             return Ok(());
         }
-        self.sink.finish().map_err(|error| failed(&*error))
+        self.sink.finish().map_err(failed)
     }
 }
 
-fn failed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> SinkError {
+fn failed(error: BoxError) -> SinkError {
     let io = error.downcast_ref::<io::Error>();
     let is_closed = io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
     if is_closed || error.is::<SinkClosed>() {
         return SinkError::Closed;
     }
-    SinkError::Failed(Error::stopped(format!("{NAME} has failed: {error}")))
+    let why = format!("{NAME} has failed: {error}");
+    SinkError::Failed(Error::stopped(why).caused_by_box(error))
 }
 
 /// Writes nothing, where no file has the records.

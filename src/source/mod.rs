@@ -64,7 +64,7 @@ impl Source {
     /// A plan error for the first of these that is not so.
     pub fn new(settings: &Settings) -> Result<Source, Error> {
         Ok(Source {
-            origin: SourceOrigin::new(settings).map_err(Error::plan)?,
+            origin: SourceOrigin::new(settings).map_err(unusable)?,
             most: settings.take.unwrap_or(u64::MAX),
             shard: None,
         })
@@ -126,7 +126,7 @@ impl Source {
     /// A plan error if the source cannot be opened or its beginning is wrong.
     /// A later mistake is an item: a plan error before the first row, then a stop.
     pub fn rows(&self) -> Result<Rows, Error> {
-        let items = self.origin.open().map_err(Error::plan)?;
+        let items = self.origin.open().map_err(unusable)?;
         Ok(match self.shard.clone() {
             None => numbered(items, self.most),
             Some(shard) => {
@@ -142,7 +142,7 @@ impl Source {
     ///
     /// A plan error if they can't be read.
     pub fn fingerprint(&self, most: u64) -> Result<Option<InputFingerprint>, Error> {
-        let fingerprint = self.origin.fingerprint(most).map_err(Error::plan)?;
+        let fingerprint = self.origin.fingerprint(most).map_err(unusable)?;
         Ok(fingerprint.map(|(bytes, blake3)| InputFingerprint { bytes, blake3 }))
     }
 
@@ -168,8 +168,8 @@ impl Source {
         if !self.origin.lasts() {
             return Ok(Survey::default());
         }
-        let mut items = self.origin.open().map_err(Error::plan)?;
-        let mut survey = items.survey(self.most).map_err(Error::plan)?;
+        let mut items = self.origin.open().map_err(unusable)?;
+        let mut survey = items.survey(self.most).map_err(unusable)?;
         let all = survey.rows.unwrap_or(0);
         let Some(shard) = &mut self.shard else {
             return Ok(survey);
@@ -191,6 +191,11 @@ impl Source {
         }
         Ok(count)
     }
+}
+
+/// Why an input can't be read, before anything was sent.
+fn unusable(why: String) -> Error {
+    Error::input(None, why)
 }
 
 /// The rows of a source in their order, read as they are asked for.
@@ -230,9 +235,6 @@ impl Iterator for Numbered {
 impl Numbered {
     /// Before the first row nothing can have been sent.
     fn error(&self, message: String) -> Error {
-        match self.number {
-            0 => Error::plan(message),
-            _ => Error::stopped(message),
-        }
+        Error::input(Some(self.number).filter(|number| *number > 0), message)
     }
 }

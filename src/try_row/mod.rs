@@ -166,7 +166,7 @@ pub fn try_row(
     });
     context.limiters.iter().for_each(RateLimiter::close);
     match (tried, shutdown.reason()) {
-        (None, Some(ShutdownReason::Error(why))) => Err(Error::stopped(why)),
+        (None, Some(ShutdownReason::Error(error))) => Err(error),
         (tried, _) => Ok(tried),
     }
 }

@@ -117,5 +117,6 @@ mod verdicts;
 mod verify;
 mod virtual_jobs;
 mod watched;
+mod wordings;
 mod words;
 mod xml_answers;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed, and says where")]
 
 mod api;
+mod errors;
 mod hooks;
 mod limits;
 mod programs;

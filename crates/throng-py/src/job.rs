@@ -148,7 +148,7 @@ impl Plan {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = inner.take()?;
         let plan = plan.ok_or_else(|| PyRuntimeError::new_err("this plan has been run"))?;
-        py.detach(|| Run::start(plan, bar)).map_err(|error| errors::of(&error))
+        py.detach(|| Run::start(plan, bar))
     }
 
     /// Starts the run of this plan, which is gone afterwards, and gives its records as they come.

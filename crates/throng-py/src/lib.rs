@@ -23,10 +23,20 @@ mod waker;
 /// The native part of throng.
 #[pymodule(gil_used = false)]
 mod _throng {
+    use pyo3::prelude::*;
+    use throng::internals::wording::{Words, use_words};
+
+    /// Sentences have the names of the package; the command has its own.
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        use_words(Words::Keywords);
+        Ok(())
+    }
+
     #[pymodule_export]
     use crate::command::main;
     #[pymodule_export]
-    use crate::errors::{Error, LimitError, PlanError, Stopped};
+    use crate::errors::{Error, LimitError, OutputExists, PlanError, ResumeMismatch, Stopped};
     #[pymodule_export]
     use crate::feed::Feed;
     #[pymodule_export]

@@ -42,9 +42,9 @@ impl Shared {
 
 impl Run {
     /// Starts the run of a plan, with a bar on standard error if that is wanted.
-    pub fn start(plan: throng::Plan, bar: bool) -> Result<Run, Error> {
+    pub fn start(plan: throng::Plan, bar: bool) -> PyResult<Run> {
         let run = throng::Run::new(plan);
-        run.share_limits()?;
+        run.share_limits().map_err(|error| errors::of(&error))?;
         let shared = Arc::new(Shared { run, done: Mutex::default(), ended: Condvar::new() });
         let of_engine = shared.clone();
         let engine = std::thread::Builder::new().name("throng".to_owned());
@@ -54,7 +54,7 @@ impl Run {
             *of_engine.done() = Some(report);
             of_engine.ended.notify_all();
         });
-        started.map_err(|error| Error::stopped(format!("the run can't be started: {error}")))?;
+        started?;
         Ok(Run { inner: OfProcess::new("this run", shared) })
     }
 }
@@ -122,7 +122,7 @@ impl Run {
         let reason = shared.run.shutdown().reason();
         let is_interrupt = matches!(reason, Some(ShutdownReason::Interrupted(_)));
         let why = match reason {
-            Some(ShutdownReason::Error(why)) => Some(why),
+            Some(ShutdownReason::Error(error)) => Some(error.to_string()),
             _ => None,
         };
         Ok((json, report.text(Color::Never), is_interrupt, why))

@@ -19,6 +19,7 @@ use crate::engine::context::RunContext;
 use crate::engine::ending;
 use crate::engine::outages::Pass;
 use crate::engine::spending::Charge;
+use crate::error::Error;
 use crate::extract::{AnswerContext, text};
 use crate::hooks::Processed;
 use crate::judge::Decision;
@@ -34,6 +35,7 @@ use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, Lease, SendError, Sender, deadline};
 use crate::shutdown::{ShutdownListener, ShutdownReason};
 use crate::sink::Intent;
+use crate::wording::worded;
 
 /// Maximum number of connections of a request that may end while they wait for a permit, at
 /// the cost of no attempt.
@@ -202,9 +204,9 @@ impl RequestExecutor {
     }
 
     /// Asks the run to end, for a reason that may quote the server.
-    pub(super) fn end_run(&self, why: String) -> Cancelled {
-        let why = self.context.plan.secrets.hide(why);
-        self.context.shutdown.request(ShutdownReason::Error(why));
+    pub(super) fn end_run(&self, error: Error) -> Cancelled {
+        let error = error.map(|text| self.context.plan.secrets.hide(text));
+        self.context.shutdown.request(ShutdownReason::Error(error));
         Cancelled
     }
 
@@ -406,11 +408,11 @@ impl RequestExecutor {
         let age = trace.intents.iter().filter_map(Intent::age).max()?;
         (age >= ttl).then(|| SendError {
             kind: FailureKind::OutcomeUnknown,
-            detail: format!(
+            detail: worded(format!(
                 "it was sent {} ago and may have been done, and the server knows its Idempotency-Key for {} (retry.idempotency-ttl): it was not sent again (retry.unknown = \"resend\" or --resend-unknown would)",
                 duration::rounded(Duration::from_secs(age.as_secs())),
                 duration::exact(ttl),
-            ),
+            )),
             delivery: Delivery::Final,
         })
     }

@@ -13,6 +13,7 @@ use super::attempt::{
 };
 use super::login::LoginCause;
 use crate::auth::{RefreshLock, Tokens};
+use crate::error::{Error, StopCause};
 use crate::judge::Tries;
 use crate::limit::{Cost, duration};
 use crate::metrics::WaitReason;
@@ -138,7 +139,8 @@ impl RequestExecutor {
     }
 
     fn token_error(&self, tokens: &Tokens, why: &str) -> Cancelled {
-        self.end_run(format!("no token could be had from {}: {why}", tokens.uri()))
+        let why = format!("no token could be had from {}: {why}", tokens.uri());
+        self.end_run(Error::stopped_by(StopCause::Credentials, why))
     }
 
     /// Renews the credentials that an answer refuses, once a row. Gives whether there are
@@ -193,9 +195,10 @@ impl RequestExecutor {
         // The thread ends with the run, after the command that it waits for.
         let renewed = read.await.unwrap_or_else(|error| Err(error.to_string()));
         renewed.map_err(|why| {
-            self.end_run(format!(
+            let why = format!(
                 "the server refuses the job's secrets, and they can't be read again: {why}"
-            ))
+            );
+            self.end_run(Error::stopped_by(StopCause::Credentials, why))
         })
     }
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use jiff::Timestamp;
 
 use super::attempt::{AttemptTerms, AttemptTrace, Purpose, RequestExecutor};
+use crate::error::{Error, StopCause};
 use crate::events::{EventKind, RequestRefused};
 use crate::judge::signals::{HeaderRules, InvalidHeader, LimitSignals, read_headers};
 use crate::judge::{
@@ -163,7 +164,8 @@ impl RequestExecutor {
         if let Some(why) = self.stage().answers.stop_reason(pause, trace.refusals_elsewhere) {
             let what = if matches!(purpose, Purpose::Login(_)) { "login" } else { "token" };
             let why = format!("no {what} can be had: {why}");
-            self.end_run(why + &resume_after(pause, now));
+            let why = why + &resume_after(pause, now);
+            self.end_run(Error::stopped_by(StopCause::Credentials, why));
         }
         trace.refused_elsewhere = pause.or(Some(default_pause(trace.refusals_elsewhere)));
     }
@@ -195,7 +197,7 @@ impl RequestExecutor {
     fn end_if_refused(&self, said: &str, trace: &mut AttemptTrace) {
         if let Some(why) = trace.stop_reason.take() {
             let said = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
-            self.end_run(format!("{why}{said}"));
+            self.end_run(Error::stopped_by(StopCause::Refused, format!("{why}{said}")));
         }
     }
 

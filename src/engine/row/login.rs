@@ -7,6 +7,7 @@ use http::{Request, Uri};
 
 use super::attempt::{AttemptTerms, AttemptTrace, Cancelled, Purpose, RequestExecutor};
 use crate::auth::{Login, LoginDraft};
+use crate::error::{Error, StopCause};
 use crate::judge::Tries;
 use crate::limit::Cost;
 use crate::record::FailureKind;
@@ -42,7 +43,7 @@ impl RequestExecutor {
         }
         let mut draft = login
             .begin(cause.key)
-            .map_err(|why| self.end_run(format!("the login failed: {why}")))?;
+            .map_err(|why| self.no_login(format!("the login failed: {why}")))?;
         for step in 0..login.len() {
             let taken = self.login_step(login, step, &mut draft, cause, trace).await?;
             taken.map_err(|why| self.login_error(login, step, &why))?;
@@ -107,7 +108,11 @@ impl RequestExecutor {
     }
 
     fn login_error(&self, login: &Login, step: usize, why: &str) -> Cancelled {
-        self.end_run(format!("the login failed: {} (before): {why}", login.name(step)))
+        self.no_login(format!("the login failed: {} (before): {why}", login.name(step)))
+    }
+
+    fn no_login(&self, why: String) -> Cancelled {
+        self.end_run(Error::stopped_by(StopCause::Credentials, why))
     }
 
     /// Warns of cookies of a login that go nowhere.

@@ -50,8 +50,9 @@ impl RequestExecutor {
                 Err(NoPass::TooLong(outage)) => {
                     let transport = &self.stage().transport;
                     let is_reached = transport.has_reached(&origin);
-                    let why = ending::outage(&self.context, &origin, &outage, max_wait, is_reached);
-                    return Err(self.end_run(why));
+                    let error =
+                        ending::outage(&self.context, &origin, &outage, max_wait, is_reached);
+                    return Err(self.end_run(error));
                 }
                 Err(NoPass::Wait(until)) => {
                     let _waits = self.waits(WaitReason::Outage);

@@ -28,6 +28,7 @@ use crate::row::Row;
 use crate::send::Answer;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::sink::{LaterRow, PageStart};
+use crate::wording::worded;
 
 /// Pages of one row that are fetched at the same time, where their number is known.
 const PREFETCH: usize = 16;
@@ -445,7 +446,7 @@ fn set_param(request: &mut Request<Bytes>, name: &str, value: &Value) -> Result<
             let why = format!(
                 "pages.cursor gave {value}, which is no text or number: in a body it may be any value, such as --json '{{\"{name}\": \"{{{{ {name} }}}}\"}}'"
             );
-            return Err(Failure::new(FailureKind::MissingNextPage, why));
+            return Err(Failure::new(FailureKind::MissingNextPage, worded(why)));
         }
         other => other.to_string(),
     };

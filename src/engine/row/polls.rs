@@ -29,6 +29,7 @@ use crate::row::Row;
 use crate::send::Answer;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::sink::{SubmittedJob, fingerprint};
+use crate::wording::worded;
 
 /// The warning of jobs that go on after the run.
 const LEFT: &str = "jobs that were submitted and are not done, which --resume polls again without submitting them again";
@@ -487,8 +488,8 @@ fn timed_out(poll: &Poll, answer: &Answer) -> Failure {
     let said = answer.failure().detail;
     Failure::new(
         FailureKind::PollTimeout,
-        format!(
-            "the job was not done {after} after its first poll (poll.timeout); --retry-failed polls it again, and does not submit it again; the last answer: {said}"
-        ),
+        worded(format!(
+            "the job was not done {after} after its first poll (poll.timeout); --retry-failed polls it again, and does not submit it again"
+        )) + &format!("; the last answer: {said}"),
     )
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::RowExecutor;
 use super::attempt::{AttemptOutcome, AttemptTrace, Cancelled, Purpose, RequestExecutor};
+use crate::error::Error;
 use crate::extract::AnswerContext;
 use crate::limit::Cost;
 use crate::metrics::WaitReason;
@@ -111,7 +112,9 @@ impl RowExecutor {
         match self.finish(download, answer).await? {
             Ok(file) => Ok(Ok(SavedAnswer { values, file })),
             Err(SaveError::Row(failure)) => Ok(Err(failure)),
-            Err(SaveError::Run(why)) => Err(self.requests.end_run(why)),
+            Err(SaveError::Run(why)) => {
+                Err(self.requests.end_run(Error::stopped(why).of_output(None)))
+            }
         }
     }
 
@@ -174,7 +177,7 @@ impl RequestExecutor {
         match download.take_error() {
             None => Ok(received.map_err(|error| self.or_interrupted(error))),
             Some(SaveError::Row(failure)) => Ok(Err(not_saved(failure.detail))),
-            Some(SaveError::Run(why)) => Err(self.end_run(why)),
+            Some(SaveError::Run(why)) => Err(self.end_run(Error::stopped(why).of_output(None))),
         }
     }
 }

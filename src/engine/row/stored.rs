@@ -12,6 +12,7 @@ use crate::judge::{Decision, Meaning, Tries, Verdict};
 use crate::record::{AnswerOrigin, Failure, FailureKind};
 use crate::send::Answer;
 use crate::store::{AnswerStore, AskedBy, KeptAnswer, KeptFailure, RequestKey};
+use crate::wording::worded;
 
 impl RequestExecutor {
     /// Finds the answer to a request, or sends it, and keeps its answer.
@@ -225,10 +226,10 @@ fn conditional(request: &Request<Bytes>, kept: &KeptAnswer) -> Option<Request<By
 fn not_stored(store: &AnswerStore) -> Failure {
     Failure::new(
         FailureKind::NotStored,
-        format!(
+        worded(format!(
             "{} has no answer to this request that may be used, and store.offline (--offline) sends none",
             store.name()
-        ),
+        )),
     )
 }
 

@@ -124,10 +124,8 @@ impl OpenOutput {
             Out::Stream(_) => "",
             Out::File(_) => "; mend that and run again with --resume",
         };
-        SinkError::Failed(Error::stopped(format!(
-            "the output {} cannot be written: {error}{advice}",
-            self.name
-        )))
+        let why = format!("the output {} cannot be written: {error}{advice}", self.name);
+        SinkError::Failed(Error::stopped(why).caused_by_io(error))
     }
 }
 

@@ -530,7 +530,7 @@ impl Output {
                 (io::ErrorKind::WouldBlock, Some(results)) => sidecar::holder(results),
                 _ => error.to_string(),
             };
-            Error::plan(format!("the output {self} is in use: {by}"))
+            Error::plan(format!("the output {self} is in use: {by}")).of_output_in_use()
         };
         // The sidecar goes by the file's name, and is all that older versions look at.
         let locked = self.checked.mode.lock().map_err(in_use)?;

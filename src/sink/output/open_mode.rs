@@ -104,8 +104,10 @@ impl OpenMode {
     }
 
     fn opened(&self, out: io::Result<Out>) -> Result<OpenOutput, Error> {
-        let out = out
-            .map_err(|error| Error::plan(format!("the output {self} cannot be opened: {error}")))?;
+        let out = out.map_err(|error| {
+            let why = format!("the output {self} cannot be opened: {error}");
+            Error::plan(why).caused_by(error)
+        })?;
         let made = match self {
             OpenMode::New(path) => Some(path.clone()),
             _ => None,

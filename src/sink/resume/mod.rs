@@ -116,7 +116,8 @@ pub(crate) fn continued(
     let past = read(&mut *text()?, format, key, synced, unwanted);
     past.map_err(|error| match (flaw(text, format), error) {
         (Some(flaw), Unreadable::Line(1)) => {
-            Error::plan(format!("{} cannot be resumed: {flaw}", path.display()))
+            let why = format!("{} cannot be resumed: {flaw}", path.display());
+            Error::plan(why).of_output(path.to_str())
         }
         (_, error) => unreadable(path, format, key, error),
     })
@@ -147,7 +148,8 @@ fn unreadable(path: &Path, format: Format, key: Option<&str>, error: Unreadable)
     let name = path.display();
     let line = match error {
         Unreadable::Io(error) => {
-            return Error::plan(format!("the output {name} cannot be read: {error}"));
+            let why = format!("the output {name} cannot be read: {error}");
+            return Error::plan(why).caused_by(error).of_output(path.to_str());
         }
         Unreadable::Line(line) => line,
     };
@@ -161,9 +163,9 @@ fn unreadable(path: &Path, format: Format, key: Option<&str>, error: Unreadable)
         }
         _ => "mend or remove it, or run with --resume=damaged, which asks for its row again",
     };
-    Error::plan(format!(
-        "{name} cannot be resumed: line {line} is no {format} record {needs}: {advice}"
-    ))
+    let why =
+        format!("{name} cannot be resumed: line {line} is no {format} record {needs}: {advice}");
+    Error::plan(why).of_output(path.to_str())
 }
 
 /// Why a file that has records is left alone, and what to do.
@@ -173,10 +175,11 @@ pub(crate) fn refuse(path: &Path, text: TextOpener, format: Format) -> Error {
         read(&mut *text, format, None, None, &Unwanted::default()).ok()
     };
     let Some(past) = text().ok().and_then(read) else {
-        return Error::plan(format!(
+        let why = format!(
             "{name} exists and is no {format} results file: choose another name, or replace it \
              with --overwrite"
-        ));
+        );
+        return Error::plan(why).of_existing(path);
     };
     let rows = match past.done.len() {
         0 if past.records > 0 => counted(past.records, "record", "records"),
@@ -186,9 +189,10 @@ pub(crate) fn refuse(path: &Path, text: TextOpener, format: Format) -> Error {
         0 => String::new(),
         failed => format!(", --retry-failed asks for the {failed} that failed as well"),
     };
-    Error::plan(format!(
+    let why = format!(
         "{name} has {rows} already: --resume goes on with it{failed}, --overwrite starts again"
-    ))
+    );
+    Error::plan(why).of_existing(path)
 }
 
 /// A number with what it counts.

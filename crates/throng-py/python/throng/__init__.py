@@ -18,7 +18,15 @@ The limiter works beside any client, too::
         permit.report(await client.get(url))
 """
 
-from ._throng import Answer, Error, LimitError, PlanError, Stopped
+from ._throng import (
+    Answer,
+    Error,
+    LimitError,
+    OutputExists,
+    PlanError,
+    ResumeMismatch,
+    Stopped,
+)
 from .hooks import Request, Retry
 from .job import Job, Plan, env, secret
 from .limiter import Acquisition, Permit, RateLimiter
@@ -32,6 +40,7 @@ __all__ = [
     "Failures",
     "Job",
     "LimitError",
+    "OutputExists",
     "Permit",
     "Plan",
     "PlanError",
@@ -39,6 +48,7 @@ __all__ = [
     "RateLimiter",
     "Records",
     "Request",
+    "ResumeMismatch",
     "Retry",
     "RowsFailed",
     "Run",

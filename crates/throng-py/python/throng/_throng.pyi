@@ -13,10 +13,12 @@ __all__ = [
     "Job",
     "LimitError",
     "Limiter",
+    "OutputExists",
     "Permit",
     "Plan",
     "PlanError",
     "Records",
+    "ResumeMismatch",
     "Run",
     "Stopped",
     "Stream",
@@ -31,6 +33,12 @@ class Error(Exception):
 
 class PlanError(Error):
     """The job cannot be done as written; nothing was sent."""
+
+class OutputExists(PlanError):
+    """The output has records, and the call doesn't say what becomes of them."""
+
+class ResumeMismatch(PlanError):
+    """The output is not the result of this job and these rows as they are now."""
 
 class Stopped(Error):
     """The run began and could not be finished."""

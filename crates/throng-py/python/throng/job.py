@@ -207,7 +207,7 @@ class Job:
         rows: Rows = None,
         *,
         output: str | os.PathLike[str] | None = None,
-        resume: bool = False,
+        resume: bool | str = False,
         latency: Seconds = 0.25,
     ) -> Plan:
         """Checks the job with these rows, and sends nothing.
@@ -228,7 +228,7 @@ class Job:
         rows: Rows = None,
         output: str | os.PathLike[str] | None = None,
         *,
-        resume: bool = False,
+        resume: bool | str = False,
         overwrite: bool = False,
         retry_failed: bool | str = False,
         progress: bool | Callable[[Progress], object] | None = None,
@@ -243,7 +243,9 @@ class Job:
             input if not given
         :param output: the file of the records, in the format of its name; without one they are
             kept as long as the run is
-        :param resume: asks only for the rows that the output lacks, which are all if it is new
+        :param resume: asks only for the rows that the output lacks, which are all if it is new.
+            ``"changed"`` keeps records although the job or the rows have changed since,
+            ``"damaged"`` asks again for records that are damaged
         :param overwrite: replaces the output
         :param retry_failed: resumes, and asks again for rows that failed: all, or those of these
             kinds (``"500,timeout"``)
@@ -271,7 +273,7 @@ class Job:
         rows: Rows = None,
         output: str | os.PathLike[str] | None = None,
         *,
-        resume: bool = False,
+        resume: bool | str = False,
     ) -> Stream:
         """Gives the records as they come, for ``for`` and ``async for``.
 
@@ -376,16 +378,30 @@ class Job:
         return _display.table(figures)
 
 
+# What becomes of an output that is there.
+_RESUME = {
+    False: "refuse",
+    True: "resume-or-new",
+    "changed": "resume-changed",
+    "damaged": "resume-damaged",
+}
+
+
 def _output(
-    output: str | os.PathLike[str] | None, resume: bool, overwrite: bool, retry_failed: bool | str
+    output: str | os.PathLike[str] | None,
+    resume: bool | str,
+    overwrite: bool,
+    retry_failed: bool | str,
 ) -> dict[str, Any]:
     over: dict[str, Any] = {}
     if output is not None:
         over["file"] = os.fspath(output)
     if resume and overwrite:
         raise _throng.PlanError("resume and overwrite are both given: leave one of them out")
+    if resume not in _RESUME:
+        raise _throng.PlanError(f"resume is {resume!r}: give True, \"changed\" or \"damaged\"")
     if resume or overwrite:
-        over["existing"] = "resume-or-new" if resume else "overwrite"
+        over["existing"] = _RESUME[resume] if resume else "overwrite"
     if retry_failed:
         over["retry-failed"] = retry_failed
     return over
