@@ -1,4 +1,7 @@
 //! The page in HTML about a run (`--report`), or about a results file (`--html`).
+//!
+//! Where the time went is from the run's events. All else is from its records, as they are
+//! written: events have no values of rows, and a results file has no events.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

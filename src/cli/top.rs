@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use clap::Args;
+use serde_json::json;
 
 use crate::Error;
 use crate::limit::duration;
 use crate::report::{count, escape};
 
 use super::exit::Exit;
+use super::progress::RunView;
 use super::watch::{self, RunningRun};
 use super::{full, say};
 
@@ -46,8 +48,14 @@ pub fn main(arguments: &TopArgs) -> Result<Exit, Error> {
         None => only(runs()?)?,
     };
     if arguments.json {
-        let json = serde_json::to_string(&run.first);
-        say::result(&json.map_err(|error| Error::stopped(error.to_string()))?);
+        let RunView { started, elapsed, now, failures, .. } = &run.view;
+        let json = json!({
+            "started": started,
+            "elapsed_seconds": elapsed.as_secs_f64(),
+            "snapshot": now,
+            "failures": failures,
+        });
+        say::result(&json.to_string());
         return Ok(Exit::Ok);
     }
     full::check()?;
@@ -108,7 +116,7 @@ fn only(mut runs: Vec<RunningRun>) -> Result<RunningRun, Error> {
             Err(Error::plan(format!(
                 "{} runs go on: name one, as in `throng top {}`\n{}",
                 runs.len(),
-                runs[0].first.process,
+                runs[0].view.started.pid,
                 list.join("\n")
             )))
         }
@@ -120,11 +128,11 @@ fn only(mut runs: Vec<RunningRun>) -> Result<RunningRun, Error> {
 
 /// A run in one line: `4711  quotes.jsonl  22 of 500 rows, 12 s`.
 fn line(run: &RunningRun) -> String {
-    let facts = &run.first.facts;
+    let (started, facts) = (&run.view.started, run.view.facts());
     let rows = match facts.total {
         Some(total) => format!("{} of {} rows", count(facts.done), count(total)),
         None => format!("{} records", count(facts.done)),
     };
     let elapsed = duration::rounded(std::time::Duration::from_secs(facts.elapsed.as_secs()));
-    format!("{}  {}  {rows}, {elapsed}", run.first.process, escape(&run.first.name))
+    format!("{}  {}  {rows}, {elapsed}", started.pid, escape(run.view.name()))
 }

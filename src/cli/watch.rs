@@ -1,29 +1,34 @@
-//! The socket of a run, by which `throng top` reads it and steers it: one snapshot a line, in
-//! JSON, and one word a line the other way. Sockets lie in the user's state directory and can be
-//! opened by the user alone.
+//! The socket of a run, by which `throng top` reads its events, one a line in JSON, and steers
+//! it by one word a line. Sockets lie in the user's state directory and can be opened by the user
+//! alone.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::getuid;
 
 use crate::engine::Run;
+use crate::events::{Event, EventKind, Subscription};
 use crate::shutdown::{Interrupt, ShutdownReason};
 use crate::{limit, threads};
 
-use super::progress::{Sampler, Snapshot};
+use super::progress::{LAST_FAILURES, RunView};
 
-/// Time between two snapshots while a reader is there.
+/// Time between two looks at the events while a reader is there.
 const EVERY: Duration = Duration::from_millis(250);
 /// Time between two looks for a reader.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Maximum time that a run takes to tell of itself.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Maximum number of readers.
 const MAX_READERS: usize = 8;
 /// The extension of the sockets.
@@ -56,19 +61,29 @@ pub enum Request {
     Stop,
 }
 
-/// A run that goes on, as its socket names it.
+/// A run that goes on, by its socket.
 pub struct RunningRun {
-    /// Its snapshots.
     stream: BufReader<UnixStream>,
-    /// Its first snapshot.
-    pub first: Snapshot,
+    /// The run as far as it is known.
+    pub view: RunView,
     line: String,
+}
+
+/// The events of which readers are told.
+struct News {
+    events: Subscription,
+    started: Option<Arc<Event>>,
+    /// The last rows that failed, the latest last.
+    failures: VecDeque<Arc<Event>>,
+    snapshot: Option<Arc<Event>>,
 }
 
 /// A process that reads a run.
 struct Reader {
     stream: UnixStream,
     may_control: bool,
+    /// Whether it was told what had happened before it came.
+    is_informed: bool,
     /// The part of a line that was read.
     asked: String,
 }
@@ -133,33 +148,39 @@ impl Request {
 }
 
 impl RunningRun {
-    /// Connects to a run.
+    /// Connects to a run, and waits for its first snapshot.
     ///
     /// # Errors
     /// The run has ended, or this user may not read it.
     pub fn connect(path: &Path) -> io::Result<RunningRun> {
         let stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let (stream, line) = (BufReader::new(stream), String::new());
-        let mut run = RunningRun { stream, first: Snapshot::default(), line };
-        run.first = run.next()?.ok_or(ErrorKind::TimedOut)?;
-        run.stream.get_ref().set_read_timeout(Some(Duration::from_millis(50)))?;
-        Ok(run)
+        stream.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let may_control = is_of_this_user(&stream)?;
+        let view = RunView { may_control, ..RunView::default() };
+        let mut run = RunningRun { stream: BufReader::new(stream), view, line: String::new() };
+        let until = Instant::now() + PATIENCE;
+        while run.view.now.workers.is_empty() && Instant::now() < until {
+            run.update()?;
+        }
+        // One that has not begun is known all the same.
+        if run.view.started.pid == 0 { Err(ErrorKind::TimedOut.into()) } else { Ok(run) }
     }
 
-    /// The next snapshot, if there is one already.
+    /// Takes the events that have come.
     ///
     /// # Errors
     /// The run has ended.
-    pub fn next(&mut self) -> io::Result<Option<Snapshot>> {
-        match self.stream.read_line(&mut self.line) {
-            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {
-                let line = std::mem::take(&mut self.line);
-                Ok(Some(serde_json::from_str(&line)?))
+    pub fn update(&mut self) -> io::Result<()> {
+        loop {
+            match self.stream.read_line(&mut self.line) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {
+                    self.view.take(&serde_json::from_str(&self.line)?);
+                    self.line.clear();
+                }
+                Err(error) if is_early(&error) => return Ok(()),
+                Err(error) => return Err(error),
             }
-            Err(error) if is_early(&error) => Ok(None),
-            Err(error) => Err(error),
         }
     }
 
@@ -207,8 +228,9 @@ fn serve(run: &Run, directory: &Path) -> io::Result<Served> {
     let (path, listener) = bind(directory)?;
     listener.set_nonblocking(true)?;
     let (end, ended) = mpsc::channel();
+    let news = News::new(run.subscribe().map_err(io::Error::other)?);
     let run = run.clone();
-    let thread = threads::spawn(move || tell_readers(&run, &listener, &ended))?;
+    let thread = threads::spawn(move || tell_readers(&run, news, &listener, &ended))?;
     Ok(Served { path, made, end, thread })
 }
 
@@ -230,35 +252,75 @@ fn bind(directory: &Path) -> io::Result<(PathBuf, UnixListener)> {
 }
 
 /// Tells all readers of the run, until it ends.
-fn tell_readers(run: &Run, listener: &UnixListener, ended: &mpsc::Receiver<()>) {
-    let (mut sampler, mut readers) = (Sampler::new(run), Vec::new());
+fn tell_readers(run: &Run, mut news: News, listener: &UnixListener, ended: &mpsc::Receiver<()>) {
+    let mut readers = Vec::new();
     let mut wait = LOOK_EVERY;
     while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
         while let Ok((stream, _)) = listener.accept() {
             readers.extend(Reader::new(stream).filter(|_| readers.len() < MAX_READERS));
         }
         wait = if readers.is_empty() { LOOK_EVERY } else { EVERY };
-        if readers.is_empty() {
-            // The time left follows the whole run.
-            sampler.sample(run);
-            continue;
-        }
-        sampler.follow(run);
-        let snapshot = Snapshot::of(run, &mut sampler);
-        readers.retain_mut(|reader| reader.serve(run, &snapshot).is_ok());
+        let lately = lines(&news.update());
+        let all = lines(&news.so_far());
+        readers.retain_mut(|reader| reader.serve(run, &all, &lately).is_ok());
     }
+}
+
+impl News {
+    fn new(events: Subscription) -> News {
+        News { events, started: None, failures: VecDeque::new(), snapshot: None }
+    }
+
+    /// Takes the events that wait. Gives those that readers are told: the last ones of their kind.
+    fn update(&mut self) -> Vec<Arc<Event>> {
+        let (mut failures, mut snapshot) = (VecDeque::new(), None);
+        while let Some(event) = self.events.try_recv() {
+            match &event.kind {
+                EventKind::RunStarted(_) => self.started = Some(event),
+                EventKind::RowFailed(_) => {
+                    for failures in [&mut failures, &mut self.failures] {
+                        failures.push_back(event.clone());
+                        if failures.len() > LAST_FAILURES {
+                            failures.pop_front();
+                        }
+                    }
+                }
+                EventKind::Snapshot(_) => snapshot = Some(event),
+                _ => {}
+            }
+        }
+        self.snapshot = snapshot.clone().or(self.snapshot.take());
+        failures.into_iter().chain(snapshot).collect()
+    }
+
+    /// The events that tell a reader who comes now of the run.
+    fn so_far(&self) -> Vec<Arc<Event>> {
+        let (first, last) = (self.started.iter(), self.snapshot.iter());
+        first.chain(&self.failures).chain(last).cloned().collect()
+    }
+}
+
+/// Events as a reader gets them.
+fn lines(events: &[Arc<Event>]) -> String {
+    let lines = events.iter().filter_map(|event| serde_json::to_string(&**event).ok());
+    lines.map(|line| line + "\n").collect()
+}
+
+/// Whether the process at the other end is this user's.
+fn is_of_this_user(stream: &UnixStream) -> io::Result<bool> {
+    Ok(socket_peercred(stream)?.uid == getuid())
 }
 
 impl Reader {
     fn new(stream: UnixStream) -> Option<Reader> {
         stream.set_nonblocking(true).ok()?;
-        let user = socket_peercred(&stream).ok()?.uid;
-        Some(Reader { stream, may_control: user == getuid(), asked: String::new() })
+        let may_control = is_of_this_user(&stream).ok()?;
+        Some(Reader { stream, may_control, is_informed: false, asked: String::new() })
     }
 
-    /// Does what the reader asks, and tells it of the run. A reader that reads too slowly, or has
-    /// gone, is an error.
-    fn serve(&mut self, run: &Run, snapshot: &Snapshot) -> io::Result<()> {
+    /// Does what the reader asks, and tells it of the run: all of it at first, then what has
+    /// happened lately. A reader that reads too slowly, or has gone, is an error.
+    fn serve(&mut self, run: &Run, all: &str, lately: &str) -> io::Result<()> {
         let mut block = [0; 1024];
         match self.stream.read(&mut block) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -275,9 +337,9 @@ impl Reader {
         if self.asked.len() > block.len() {
             return Err(ErrorKind::InvalidData.into());
         }
-        let snapshot = Snapshot { may_control: self.may_control, ..snapshot.clone() };
-        let line = serde_json::to_string(&snapshot)? + "\n";
-        self.stream.write_all(line.as_bytes())
+        let news = if self.is_informed { lately } else { all };
+        self.is_informed |= !all.is_empty();
+        self.stream.write_all(news.as_bytes())
     }
 }
 

@@ -9,7 +9,7 @@ use super::brake::UniformFailure;
 use super::context::RunContext;
 use crate::error::{Error, StopCause};
 use crate::judge::OutageState;
-use crate::limit::{AcquireError, Rule, Time, duration};
+use crate::limit::{AcquireError, Rule, duration};
 use crate::plan::Deadline;
 use crate::price::{Bill, Usd};
 use crate::record::FailureKind;
@@ -126,18 +126,6 @@ pub fn stop_reason(reason: ShutdownReason) -> String {
         ShutdownReason::Unread => "the reader of the output has closed it".to_owned(),
         ShutdownReason::Error(error) => error.to_string(),
     }
-}
-
-/// An outage so far: `api.example: connection refused for 12 s, next try in 8 s`.
-pub fn outage_so_far(origin: &Origin, outage: &OutageState, now: Time) -> String {
-    let whole =
-        |time: Duration| duration::rounded(Duration::from_secs(time.as_secs_f64().ceil() as u64));
-    let (cause, lasts) = (&outage.cause, whole(now.since(outage.since)));
-    let next = match outage.next_probe.map(|next| next.since(now)) {
-        Some(wait) => format!("next try in {}", whole(wait)),
-        None => "trying".to_owned(),
-    };
-    format!("{}: {cause} for {lasts}, {next}", origin.authority())
 }
 
 /// That the deadline has come.

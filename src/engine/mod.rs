@@ -19,11 +19,10 @@ use self::spending::Spending;
 use self::worker::Worker;
 use crate::auth::Tokens;
 use crate::error::Error;
-use crate::events::{EventKind, Subscription};
-use crate::limit::{Estimate, RateLimiter, SentRequests};
+use crate::events::{EventKind, OutageSnapshot, Subscription};
+use crate::limit::RateLimiter;
 use crate::metrics::{Metrics, TimeBreakdown};
 use crate::plan::{Plan, Stage};
-use crate::price::Bill;
 use crate::quota_store;
 use crate::record::Record;
 use crate::report::Report;
@@ -39,13 +38,16 @@ mod brake;
 mod channels;
 pub(crate) mod context;
 mod ending;
+mod forecast;
 mod outages;
+mod outlook;
 mod panics;
 mod poll_queue;
 mod reader;
 mod room;
 pub(crate) mod row;
 pub(crate) mod sampler;
+mod sent_log;
 mod spending;
 pub(crate) mod summary;
 mod worker;
@@ -105,41 +107,13 @@ impl Run {
     /// the time until the next attempt.
     #[must_use]
     pub fn outage(&self) -> Option<String> {
-        let now = self.limiter().now();
-        let (origin, outage) = self.context.outages.now().into_iter().next()?;
-        Some(ending::outage_so_far(&origin, &outage, now))
+        sampler::outages(&self.context).first().map(OutageSnapshot::describe)
     }
 
     /// The limiter that the requests of the first stage pass.
     #[must_use]
     pub fn limiter(&self) -> &RateLimiter {
         self.context.limiter(0)
-    }
-
-    /// The least time that the limits leave for this number of rows, after these requests, and the
-    /// limit that binds; none where that is not known.
-    pub(crate) fn bound_of_rest(
-        &self,
-        rows: u64,
-        latency: Duration,
-        sent: &[SentRequests],
-    ) -> Option<Estimate> {
-        summary::bound_of_rest(&self.context, rows, latency, sent)
-    }
-
-    /// The time until the run's deadline, if it has one.
-    pub(crate) fn time_to_deadline(&self) -> Option<Duration> {
-        self.context.time_left()
-    }
-
-    /// What the run has cost so far; none if nothing has a price.
-    pub(crate) fn bill(&self) -> Option<Bill> {
-        self.context.spending.as_ref().map(Spending::bill)
-    }
-
-    /// Number of other runs that share a limit of this name with the run.
-    pub(crate) fn other_runs(&self, limit: &str) -> u64 {
-        self.context.other_runs(limit)
     }
 
     /// Sends nothing more until [`Run::resume`]; answers in flight come in.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::context::RunContext;
 use super::ending;
+use super::forecast::Forecast;
 use crate::error::Error;
 use crate::events::{
     AggregateSnapshot, BillSnapshot, BreakerClosed, BreakerOpened, EventKind, EventsLost,
@@ -72,6 +73,8 @@ struct Sampler {
     warnings: usize,
     header_warnings: Vec<String>,
     is_stopping: bool,
+    /// None before the first snapshot.
+    forecast: Option<Forecast>,
     /// Number of rows that had ended, and when that was noticed first.
     progress: (u64, Instant),
     is_stalled: bool,
@@ -129,6 +132,7 @@ impl Sampler {
             warnings: 0,
             header_warnings: Vec::new(),
             is_stopping: false,
+            forecast: None,
             progress: (0, now),
             is_stalled: false,
         }
@@ -154,7 +158,7 @@ impl Sampler {
         let breakdown = context.time_breakdown(context.metrics.elapsed());
         let causes = breakdown.shares().into_iter().map(time_spent).collect();
         let tally = context.tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Snapshot {
+        let mut snapshot = Snapshot {
             rows: RowCounts {
                 to_do: context.rows_to_do(),
                 ok: context.metrics.ok(),
@@ -172,8 +176,17 @@ impl Sampler {
             causes,
             workers: context.metrics.by_worker().map(worker).collect(),
             aggregates: tally.aggregates,
+            deadline: context.time_left(),
+            paused: context.limiter(0).is_paused(),
+            stopping: context.shutdown.is_requested(),
+            rate_share: Some(context.limiter(0).rate_share()).filter(|share| *share < 1.0),
+            costs: costs(context),
             makes: context.makes(),
-        }
+            ..Snapshot::default()
+        };
+        let forecast = self.forecast.get_or_insert_with(|| Forecast::new(context));
+        forecast.complete(context, &mut snapshot);
+        snapshot
     }
 
     /// The states of the limits, which may be a little old.
@@ -311,6 +324,7 @@ pub fn run_started(context: &RunContext) -> RunStarted {
         pid: std::process::id(),
         input: plan.input_file(),
         output: plan.output_file(),
+        server: plan.first().account.server.clone(),
         rows_to_do: context.rows_to_do(),
         rows_skipped: plan.output.done().len(),
         workers: plan.workers.count,
@@ -381,6 +395,13 @@ fn limits(context: &RunContext) -> Vec<LimitSnapshot> {
     context.limiters.iter().flat_map(RateLimiter::state).map(limit).collect()
 }
 
+/// The units that answers have told, by their name.
+fn costs(context: &RunContext) -> BTreeMap<String, u64> {
+    let units = context.plan.policy().units();
+    let costs = context.metrics.settled_costs().into_iter();
+    costs.filter_map(|(unit, cost)| Some((units.get(unit)?.clone(), cost))).collect()
+}
+
 fn limit(state: LimitState) -> LimitSnapshot {
     LimitSnapshot {
         name: state.name,
@@ -395,7 +416,8 @@ fn limit(state: LimitState) -> LimitSnapshot {
     }
 }
 
-fn outages(context: &RunContext) -> Vec<OutageSnapshot> {
+/// The servers that are out.
+pub fn outages(context: &RunContext) -> Vec<OutageSnapshot> {
     let now = context.limiters[0].now();
     let outages = context.outages.now().into_iter();
     let outage = |(origin, outage): (Origin, OutageState)| OutageSnapshot {

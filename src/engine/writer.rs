@@ -80,7 +80,7 @@ struct TallyDisplay {
 
 impl TallyDisplay {
     /// Minimum time between two copies.
-    const EVERY: Duration = Duration::from_millis(500);
+    const EVERY: Duration = Duration::from_millis(100);
     /// Maximum part of the time that copies may take: those of very many groups are rare.
     const PART: u32 = 200;
 

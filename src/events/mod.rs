@@ -18,7 +18,8 @@ pub use bus::Subscription;
 pub(crate) use bus::{EventBus, Message, Subscribers};
 pub use snapshot::{
     AggregateSnapshot, BillSnapshot, FailureCount, GroupValue, LatencySnapshot, LimitSnapshot,
-    OutageSnapshot, RequestCounts, RowCounts, Snapshot, TimeSpent, WaitSnapshot, WorkerSnapshot,
+    OutageSnapshot, PaceSnapshot, RequestCounts, RowCounts, Snapshot, TimeSpent, WaitSnapshot,
+    WorkerSnapshot,
 };
 
 /// The version of the events' form. A field that is added does not change it.
@@ -94,6 +95,8 @@ pub struct RunStarted {
     /// The file of the records; none if they go to standard output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    /// The server of the first step.
+    pub server: String,
     /// Number of records that the run will write, if it is known.
     pub rows_to_do: Option<u64>,
     /// Number of rows that an earlier run has finished.

@@ -7,6 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::times;
+use crate::limit::duration;
 
 /// The state of a run at one moment. All counters begin at 0 with the run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,24 @@ pub struct Snapshot {
     /// The aggregates of the job's summary so far.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aggregates: Vec<AggregateSnapshot>,
+    /// The requests of late.
+    pub pace: PaceSnapshot,
+    /// The time that is left, in seconds; none if it is not known.
+    #[serde(rename = "left_seconds", with = "times::some_seconds")]
+    pub left: Option<Duration>,
+    /// The time until the run's deadline, in seconds; none if it has none.
+    #[serde(rename = "deadline_seconds", with = "times::some_seconds")]
+    pub deadline: Option<Duration>,
+    /// Whether a person has paused the run.
+    pub paused: bool,
+    /// Whether the end of the run was requested: no new rows begin.
+    pub stopping: bool,
+    /// The share of each limit's rate that is taken, if a person has lowered it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_share: Option<f64>,
+    /// Units that answers have told, by their name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub costs: BTreeMap<String, u64>,
     /// The file that is being made of all records, at the end of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub makes: Option<String>,
@@ -204,6 +223,22 @@ pub struct TimeSpent {
     pub seconds: Duration,
 }
 
+/// The requests of late, in the period of the tightest limit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct PaceSnapshot {
+    /// Mean number of requests in a period, over some seconds.
+    pub requests: f64,
+    /// Number of requests in the last period.
+    pub in_window: u64,
+    /// Number that the limit allows in a period; none without such a limit.
+    pub allowed: Option<u64>,
+    /// The period, in seconds: 1 without a limit.
+    #[serde(rename = "period_seconds", with = "times::seconds")]
+    pub period: Duration,
+}
+
 /// The requests of one worker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -254,6 +289,21 @@ fn statuses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u16, 
         status.parse().map(|status| (status, count)).map_err(D::Error::custom)
     };
     counts.into_iter().map(count).collect()
+}
+
+impl OutageSnapshot {
+    /// The outage in words: `api.example: connection refused for 12 s, next try in 8 s`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let whole = |time: Duration| {
+            duration::rounded(Duration::from_secs(time.as_secs_f64().ceil() as u64))
+        };
+        let next = match self.next_probe {
+            Some(wait) => format!("next try in {}", whole(wait)),
+            None => "trying".to_owned(),
+        };
+        format!("{}: {} for {}, {next}", self.server, self.cause, whole(self.out))
+    }
 }
 
 impl LatencySnapshot {

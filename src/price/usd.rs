@@ -46,6 +46,12 @@ impl Usd {
         self.0 as f64 / PARTS as f64
     }
 
+    /// The amount that is nearest to this number of dollars.
+    #[must_use]
+    pub fn of_dollars(dollars: f64) -> Usd {
+        Usd((dollars * PARTS as f64).round() as u64)
+    }
+
     /// Reads a number of dollars with at most twelve decimal places.
     pub(super) fn decimal(text: &str) -> Result<Usd, String> {
         let (whole, rest) = text.split_once('.').unwrap_or((text, ""));

@@ -240,7 +240,7 @@ fn top_shows_and_steers_a_run_in_the_background() {
     assert!(lines[0].ends_with(&format!("(process {})", running.id())), "{lines:?}");
     terminal.keys("p");
     terminal.says("paused by hand");
-    assert_eq!(job.snapshot()["is_paused"], true);
+    assert_eq!(job.snapshot()["snapshot"]["paused"], true);
     let before = job.mock.judgement().requests;
     terminal.keys("-");
     terminal.says("(90 % of the limit)");
@@ -267,7 +267,7 @@ fn top_asks_which_run_is_meant_and_removes_what_a_killed_one_left() {
     let id = second.id().to_string();
     let one = job.here(throng("top").flags(&format!("{id} --json"))).exits(0);
     let one: Value = serde_json::from_str(&one.stdout).unwrap();
-    assert_eq!(one["process"].to_string(), id);
+    assert_eq!(one["started"]["pid"].to_string(), id);
     second.signal("-KILL");
     second.ends();
     let runs = job.runs();

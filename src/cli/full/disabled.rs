@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use crate::Error;
 use crate::engine::Run;
 
+use super::progress::Follower;
 use super::watch::RunningRun;
 
 /// # Errors
@@ -24,7 +25,7 @@ pub fn suspended(sleep: fn()) {
 }
 
 /// Shows nothing.
-pub fn of_run(_: &Run, _: &mpsc::Receiver<()>) {}
+pub fn of_run(_: &Run, _: &mut Follower, _: &mpsc::Receiver<()>) {}
 
 /// # Errors
 /// Those of [`check`].

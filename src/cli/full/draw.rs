@@ -1,4 +1,4 @@
-//! The view of a snapshot: what stands where, at which size.
+//! The view of a run: what stands where, at which size.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -12,14 +12,14 @@ use crate::limit::duration;
 use crate::report::{count, escape, number};
 
 use super::super::live;
-use super::super::progress::{Snapshot, lines};
+use super::super::progress::{RunView, lines};
 use super::history::{History, SHOWN};
 
 /// Smallest height at which there is more than the two lines and the last failures.
 const ROOM_FOR_CHARTS: u16 = 16;
 
-/// Draws a snapshot, and the charts of the time before it.
-pub fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, history: &History) {
+/// Draws a run, and the charts of the time before it.
+pub fn draw(frame: &mut Frame<'_>, view: &RunView, history: &History) {
     let area = frame.area();
     let has_charts = area.height >= ROOM_FOR_CHARTS;
     let charts_height = if has_charts { (area.height / 3).clamp(6, 16) } else { 0 };
@@ -30,21 +30,21 @@ pub fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot, history: &History) {
         Constraint::Length(1),
     ])
     .areas(area);
-    frame.render_widget(Paragraph::new(headline(snapshot, area.width)), head);
+    frame.render_widget(Paragraph::new(headline(view, area.width)), head);
     if has_charts {
         let halves = Layout::horizontal([Constraint::Fill(1); 2]).spacing(1);
         let [arrivals, latency] = halves.areas(charts);
-        draw_arrivals(frame, arrivals, snapshot, history);
+        draw_arrivals(frame, arrivals, view, history);
         draw_latency(frame, latency, history);
     }
-    draw_tables(frame, tables, snapshot);
-    frame.render_widget(Paragraph::new(footer(snapshot)), foot);
+    draw_tables(frame, tables, view);
+    frame.render_widget(Paragraph::new(footer(view)), foot);
 }
 
 /// The name of the run, and the two lines that a run shows without the view.
-fn headline(snapshot: &Snapshot, width: u16) -> Vec<Line<'static>> {
-    let name = format!("throng  {}  (process {})", escape(&snapshot.name), snapshot.process);
-    let [first, second] = lines::lines(&snapshot.facts, usize::from(width));
+fn headline(view: &RunView, width: u16) -> Vec<Line<'static>> {
+    let name = format!("throng  {}  (process {})", escape(view.name()), view.started.pid);
+    let [first, second] = lines::lines(&view.facts(), usize::from(width));
     vec![Line::styled(name, Style::new().bold()), styled(&first), styled(&second)]
 }
 
@@ -82,8 +82,8 @@ fn block(title: String) -> Block<'static> {
 }
 
 /// Requests in the last period of the limit, against what it allows.
-fn draw_arrivals(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, history: &History) {
-    let pace = &snapshot.facts.pace;
+fn draw_arrivals(frame: &mut Frame<'_>, area: Rect, view: &RunView, history: &History) {
+    let pace = view.facts().pace;
     let (title, limit) = match &pace.limit {
         Some((allowed, period)) => (
             format!(
@@ -145,17 +145,17 @@ fn axis(most: f64, top: String) -> Axis<'static> {
     Axis::default().bounds(bounds).labels(["0".into(), top]).style(Style::new().dim())
 }
 
-fn draw_tables(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
+fn draw_tables(frame: &mut Frame<'_>, area: Rect, view: &RunView) {
     let half = area.height.div_ceil(2);
     let [upper, lower] =
         Layout::vertical([Constraint::Length(half), Constraint::Min(0)]).areas(area);
     let columns = Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).spacing(1);
     let [limits, answers] = columns.areas(upper);
     let [failures, values] = columns.areas(lower);
-    draw_list(frame, limits, " limits and workers ", limit_lines(snapshot));
-    draw_list(frame, answers, " answers ", answer_lines(snapshot));
-    draw_list(frame, failures, " last failures ", failure_lines(snapshot));
-    draw_list(frame, values, " values and costs ", value_lines(snapshot));
+    draw_list(frame, limits, " limits and workers ", limit_lines(view));
+    draw_list(frame, answers, " answers ", answer_lines(view));
+    draw_list(frame, failures, " last failures ", failure_lines(view));
+    draw_list(frame, values, " values and costs ", value_lines(view));
 }
 
 fn draw_list(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<String>) {
@@ -163,15 +163,15 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<String>)
     frame.render_widget(Paragraph::new(lines).block(block(title.to_owned())), area);
 }
 
-fn limit_lines(snapshot: &Snapshot) -> Vec<String> {
-    let limits = snapshot.run.limits.iter().map(|limit| {
+fn limit_lines(view: &RunView) -> Vec<String> {
+    let limits = view.now.limits.iter().map(|limit| {
         let period = limit.period.map(duration::exact);
         let window = period.map_or_else(String::new, |period| format!(" in {period}"));
         let (peak, units) = (count(limit.peak), count(limit.learnt.unwrap_or(limit.units)));
         let unit = if limit.unit == "requests" { "" } else { limit.unit.as_str() };
         format!("{}  at most {peak} of {units} {unit}{window}", limit.name).replace("  in", " in")
     });
-    let workers = snapshot.run.workers.iter().enumerate().map(|(index, worker)| {
+    let workers = view.now.workers.iter().enumerate().map(|(index, worker)| {
         let waiting = match worker.waiting {
             0 => String::new(),
             waiting => format!(", {} waiting", count(waiting)),
@@ -182,34 +182,34 @@ fn limit_lines(snapshot: &Snapshot) -> Vec<String> {
     limits.chain(workers).collect()
 }
 
-fn answer_lines(snapshot: &Snapshot) -> Vec<String> {
-    let statuses = snapshot.run.statuses.iter();
+fn answer_lines(view: &RunView) -> Vec<String> {
+    let statuses = view.now.statuses.iter();
     let statuses =
         statuses.map(|(status, answers)| format!("status {status}  {}", count(*answers)));
-    let failures = snapshot.facts.failures.iter();
-    let others = failures.filter(|(kind, _)| !kind.starts_with("status "));
-    let others = others.map(|(kind, rows)| format!("{kind}  {} failed", count(*rows)));
+    let failures = view.now.rows.failures.iter();
+    let others = failures.filter(|it| !it.kind.starts_with("status "));
+    let others = others.map(|it| format!("{}  {} failed", it.kind, count(it.count)));
     statuses.chain(others).collect()
 }
 
-fn failure_lines(snapshot: &Snapshot) -> Vec<String> {
+fn failure_lines(view: &RunView) -> Vec<String> {
     let line = |failed: &RowFailed| {
         let RowFailed { row, label, kind, detail, .. } = failed;
         let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
         format!("row {row} ({label})  {kind}{detail}")
     };
-    if snapshot.failures.is_empty() {
+    if view.failures.is_empty() {
         return vec!["none".to_owned()];
     }
-    snapshot.failures.iter().map(line).collect()
+    view.failures.iter().map(line).collect()
 }
 
-fn value_lines(snapshot: &Snapshot) -> Vec<String> {
-    let values = snapshot.run.aggregates.iter().flat_map(aggregate_lines);
+fn value_lines(view: &RunView) -> Vec<String> {
+    let values = view.now.aggregates.iter().flat_map(aggregate_lines);
     let costs =
-        snapshot.costs.iter().map(|(unit, units)| format!("{unit}  {} used", count(*units)));
-    let sent = format!("requests  {} sent", count(snapshot.run.requests.sent));
-    let bill = snapshot.facts.bill.map(|(spent, budget)| match budget {
+        view.now.costs.iter().map(|(unit, units)| format!("{unit}  {} used", count(*units)));
+    let sent = format!("requests  {} sent", count(view.now.requests.sent));
+    let bill = view.facts().bill.map(|(spent, budget)| match budget {
         Some(budget) => format!("bill  {spent} of {budget}"),
         None => format!("bill  {spent}"),
     });
@@ -229,15 +229,15 @@ fn aggregate_lines(aggregate: &AggregateSnapshot) -> Vec<String> {
 }
 
 /// The keys, or the last message.
-fn footer(snapshot: &Snapshot) -> Line<'static> {
+fn footer(view: &RunView) -> Line<'static> {
     if let Some(message) = live::last_message() {
         return Line::styled(message, Style::new().fg(shown(Color::Yellow)));
     }
-    let keys = if snapshot.may_control {
-        let pause = if snapshot.is_paused { "resume" } else { "pause" };
+    let keys = if view.may_control {
+        let pause = if view.is_paused() { "resume" } else { "pause" };
         format!(
             "p {pause}   -/+ rate ({:.0} % of the limit)   s stop   q close the view",
-            snapshot.rate_share * 100.0
+            view.rate_share() * 100.0
         )
     } else {
         "another user's run, only to be read   q close the view".to_owned()

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::super::progress::Snapshot;
+use super::super::progress::RunView;
 use crate::events::LatencySnapshot;
 
 /// The time that the charts show.
@@ -31,17 +31,17 @@ pub struct History {
 pub struct Series(VecDeque<(f64, f64)>);
 
 impl History {
-    /// Adds a snapshot.
-    pub fn add(&mut self, snapshot: &Snapshot) {
-        self.now = snapshot.facts.elapsed.as_secs_f64();
-        self.in_window.add(self.now, snapshot.facts.pace.in_window as f64);
-        let lately = snapshot.run.latency.since(&self.before);
+    /// Adds the run at this moment.
+    pub fn add(&mut self, view: &RunView) {
+        self.now = view.elapsed.as_secs_f64();
+        self.in_window.add(self.now, view.now.pace.in_window as f64);
+        let lately = view.now.latency.since(&self.before);
         for (series, share) in [(&mut self.p50, 0.5), (&mut self.p90, 0.9), (&mut self.p99, 0.99)] {
             if let Some(latency) = lately.quantile(share) {
                 series.add(self.now, latency.as_secs_f64() * 1_000.0);
             }
         }
-        self.before = snapshot.run.latency.clone();
+        self.before = view.now.latency.clone();
         for series in [&mut self.in_window, &mut self.p50, &mut self.p90, &mut self.p99] {
             series.forget(self.now - SHOWN.as_secs_f64());
         }

@@ -12,14 +12,14 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use crate::Error;
 use crate::engine::Run;
 
-use super::progress::{Sampler, Snapshot};
+use super::progress::{Follower, RunView};
 use super::watch::{Request, RunningRun};
 use super::{live, signals};
 use history::History;
-use terminal::View;
+use terminal::Screen;
 pub use terminal::{restore, suspended};
 
-/// Time between two snapshots of a run of this process.
+/// Maximum time between two looks at the events of the run.
 const EVERY: Duration = Duration::from_millis(250);
 /// Part of the rate by which a key lowers and raises it.
 const STEP: f64 = 0.1;
@@ -50,26 +50,29 @@ pub fn check() -> Result<(), Error> {
 }
 
 /// Shows a run of this process until it ends, or until the view is closed.
-pub fn of_run(run: &Run, ended: &mpsc::Receiver<()>) {
-    let Ok(mut view) = View::open() else {
+pub fn of_run(run: &Run, follower: &mut Follower, ended: &mpsc::Receiver<()>) {
+    let Ok(mut screen) = Screen::open() else {
         return;
     };
-    let (mut sampler, mut history) = (Sampler::following(run), History::default());
+    let mut history = History::default();
     loop {
-        let snapshot = Snapshot::of(run, &mut sampler);
-        history.add(&snapshot);
-        if view.draw(|frame| draw::draw(frame, &snapshot, &history)).is_err() {
+        history.add(follower.update());
+        let view = &mut follower.view;
+        if screen.draw(|frame| draw::draw(frame, view, &history)).is_err() {
             return;
         }
-        match key(&snapshot, &view) {
-            Some(Action::Ask(request)) => request.apply(run),
+        match key(view, &screen) {
+            Some(Action::Ask(request)) => {
+                expect(view, request);
+                request.apply(run);
+            }
             Some(Action::Interrupt) => signals::interrupt_run(run.shutdown()),
-            Some(Action::Suspend) => view.suspend(),
+            Some(Action::Suspend) => screen.suspend(),
             Some(Action::Close) => return,
             None => {}
         }
         let wait = ended.recv_timeout(Duration::ZERO);
-        if wait != Err(RecvTimeoutError::Timeout) || view.is_over() {
+        if wait != Err(RecvTimeoutError::Timeout) || screen.is_over() {
             return;
         }
     }
@@ -83,90 +86,77 @@ pub fn of_process(mut run: RunningRun) -> Result<(), Error> {
     let failed = |error: std::io::Error| {
         Error::stopped(format!("the terminal can't show the view: {error}"))
     };
-    let mut view = View::open().map_err(failed)?;
-    let (mut snapshot, mut history) = (run.first.clone(), History::default());
-    history.add(&snapshot);
+    let mut screen = Screen::open().map_err(failed)?;
+    let mut history = History::default();
     loop {
-        view.draw(|frame| draw::draw(frame, &snapshot, &history)).map_err(failed)?;
-        let asked = match key(&snapshot, &view) {
+        history.add(&run.view);
+        screen.draw(|frame| draw::draw(frame, &run.view, &history)).map_err(failed)?;
+        let asked = match key(&run.view, &screen) {
             Some(Action::Ask(request)) => {
-                expect(&mut snapshot, request);
+                expect(&mut run.view, request);
                 run.ask(request)
             }
             Some(Action::Suspend) => {
-                view.suspend();
+                screen.suspend();
                 Ok(())
             }
             Some(Action::Interrupt | Action::Close) => return Ok(()),
             None => Ok(()),
         };
-        if asked.and_then(|()| catch_up(&mut run, &mut snapshot, &mut history)).is_err() {
-            drop(view);
+        if asked.and_then(|()| run.update()).is_err() {
+            drop(screen);
             super::say::note("throng: the run has ended");
             return Ok(());
         }
-        if view.is_over() {
+        if screen.is_over() {
             return Ok(());
         }
     }
 }
 
-/// Takes the snapshots that have come.
-fn catch_up(
-    run: &mut RunningRun,
-    snapshot: &mut Snapshot,
-    history: &mut History,
-) -> std::io::Result<()> {
-    while let Some(news) = run.next()? {
-        history.add(&news);
-        *snapshot = news;
-    }
-    Ok(())
-}
-
 /// Shows at once what the run will tell after it was asked for this.
-fn expect(snapshot: &mut Snapshot, request: Request) {
+fn expect(view: &mut RunView, request: Request) {
     match request {
-        Request::Pause => snapshot.is_paused = true,
-        Request::Resume => snapshot.is_paused = false,
-        Request::RateShare(share) => snapshot.rate_share = share,
+        Request::Pause => view.asked_paused = Some(true),
+        Request::Resume => view.asked_paused = Some(false),
+        Request::RateShare(share) => view.asked_rate_share = Some(share),
         Request::Stop => {}
     }
 }
 
 /// The key that is pressed within the next moment.
-fn key(snapshot: &Snapshot, view: &View) -> Option<Action> {
+fn key(view: &RunView, screen: &Screen) -> Option<Action> {
     let is_there = event::poll(EVERY).unwrap_or(false);
-    if !is_there || view.is_over() {
+    if !is_there || screen.is_over() {
         return None;
     }
     match event::read().ok()? {
-        Event::Key(key) if key.kind == KeyEventKind::Press => action(key, snapshot),
+        Event::Key(key) if key.kind == KeyEventKind::Press => action(key, view),
         // After a resize the view is drawn again.
         _ => None,
     }
 }
 
-fn action(key: KeyEvent, snapshot: &Snapshot) -> Option<Action> {
+fn action(key: KeyEvent, view: &RunView) -> Option<Action> {
     let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
     let action = match key.code {
         KeyCode::Char('c') if is_control => Action::Interrupt,
         KeyCode::Char('z') if is_control => Action::Suspend,
         KeyCode::Char('q') | KeyCode::Esc => Action::Close,
-        KeyCode::Char('p' | ' ') if snapshot.is_paused => Action::Ask(Request::Resume),
+        KeyCode::Char('p' | ' ') if view.is_paused() => Action::Ask(Request::Resume),
         KeyCode::Char('p' | ' ') => Action::Ask(Request::Pause),
-        KeyCode::Char('-' | '_') | KeyCode::Down => Action::Ask(changed_rate(snapshot, -STEP)),
-        KeyCode::Char('+' | '=') | KeyCode::Up => Action::Ask(changed_rate(snapshot, STEP)),
+        KeyCode::Char('-' | '_') | KeyCode::Down => Action::Ask(changed_rate(view, -STEP)),
+        KeyCode::Char('+' | '=') | KeyCode::Up => Action::Ask(changed_rate(view, STEP)),
         KeyCode::Char('s') => Action::Ask(Request::Stop),
         _ => return None,
     };
-    let is_allowed = snapshot.may_control || !matches!(action, Action::Ask(_));
+    let is_allowed = view.may_control || !matches!(action, Action::Ask(_));
     is_allowed.then_some(action)
 }
 
 /// The rate a step higher or lower: never over the limit, nor quite nothing.
-fn changed_rate(snapshot: &Snapshot, step: f64) -> Request {
-    let share = ((snapshot.rate_share + step) * 10.0).round() / 10.0;
+fn changed_rate(view: &RunView, step: f64) -> Request {
+    let share = ((view.rate_share() + step) * 10.0).round() / 10.0;
     Request::RateShare(share.clamp(STEP, 1.0))
 }
 
@@ -174,21 +164,20 @@ fn changed_rate(snapshot: &Snapshot, step: f64) -> Request {
 mod tests {
     use super::*;
 
-    fn pressed(code: KeyCode, snapshot: &Snapshot) -> Option<Action> {
-        action(KeyEvent::new(code, KeyModifiers::NONE), snapshot)
+    fn pressed(code: KeyCode, view: &RunView) -> Option<Action> {
+        action(KeyEvent::new(code, KeyModifiers::NONE), view)
     }
 
     #[test]
     fn the_rate_moves_by_tenths_and_stays_within_the_limit() {
-        let mut snapshot = Snapshot { rate_share: 1.0, may_control: true, ..Snapshot::default() };
+        let mut view = RunView { may_control: true, ..RunView::default() };
         let mut shares = Vec::new();
         for key in "---+++++------------".chars() {
-            let Some(Action::Ask(Request::RateShare(share))) =
-                pressed(KeyCode::Char(key), &snapshot)
+            let Some(Action::Ask(Request::RateShare(share))) = pressed(KeyCode::Char(key), &view)
             else {
                 panic!("{key}");
             };
-            snapshot.rate_share = share;
+            expect(&mut view, Request::RateShare(share));
             shares.push(share);
         }
         assert_eq!(shares[..8], [0.9, 0.8, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0]);
@@ -197,10 +186,10 @@ mod tests {
 
     #[test]
     fn another_user_s_run_is_only_read() {
-        let snapshot = Snapshot { rate_share: 1.0, may_control: false, ..Snapshot::default() };
+        let view = RunView::default();
         for key in ['p', 's', '+', '-'] {
-            assert_eq!(pressed(KeyCode::Char(key), &snapshot), None);
+            assert_eq!(pressed(KeyCode::Char(key), &view), None);
         }
-        assert_eq!(pressed(KeyCode::Char('q'), &snapshot), Some(Action::Close));
+        assert_eq!(pressed(KeyCode::Char('q'), &view), Some(Action::Close));
     }
 }

@@ -25,20 +25,20 @@ static IS_ASLEEP: AtomicBool = AtomicBool::new(false);
 static IS_STALE: AtomicBool = AtomicBool::new(false);
 
 /// The view on the screen, until it is dropped.
-pub struct View {
+pub struct Screen {
     terminal: Terminal<CrosstermBackend<Stderr>>,
 }
 
-impl View {
+impl Screen {
     /// Takes the screen.
     ///
     /// # Errors
     /// The terminal can't be set up.
-    pub fn open() -> io::Result<View> {
+    pub fn open() -> io::Result<Screen> {
         restore_on_panic();
         enter()?;
         match Terminal::new(CrosstermBackend::new(io::stderr())) {
-            Ok(terminal) => Ok(View { terminal }),
+            Ok(terminal) => Ok(Screen { terminal }),
             Err(error) => {
                 restore();
                 Err(error)
@@ -71,7 +71,7 @@ impl View {
     }
 }
 
-impl Drop for View {
+impl Drop for Screen {
     fn drop(&mut self) {
         restore();
     }

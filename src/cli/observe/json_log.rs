@@ -31,6 +31,7 @@ pub fn write(events: Subscription) {
 fn progress(event: &Event, snapshot: &Snapshot) -> Value {
     json!({
         "elapsed_seconds": (event.elapsed.as_secs_f64() * 1e3).round() / 1e3,
+        "left_seconds": snapshot.left.map(|left| (left.as_secs_f64() * 1e3).round() / 1e3),
         "rows": snapshot.rows,
         "requests": snapshot.requests,
         "statuses": snapshot.statuses,

@@ -111,6 +111,8 @@ impl RunMetrics {
                 .with(start.map(|start| number(start.as_secs_f64()))),
             gauge("throng_run_elapsed_seconds", "The time since the run began.")
                 .with([number(self.elapsed.as_secs_f64())]),
+            gauge("throng_run_left_seconds", "The time that is left, if it is known.")
+                .with(self.snapshot.left.map(|left| number(left.as_secs_f64()))),
             gauge("throng_run_ended", "Whether the run has ended: 0 or 1.")
                 .with([number(f64::from(u8::from(self.is_over)))]),
         ]
@@ -185,27 +187,26 @@ impl RunMetrics {
 
     /// The money, where anything has a price.
     fn of_bill(&self) -> Vec<Family> {
-        let Some(bill) = self.snapshot.bill else {
-            return Vec::new();
-        };
+        let bill = self.snapshot.bill;
+        let budget = bill.and_then(|bill| bill.budget_usd);
         vec![
             counter("throng_cost_usd_total", "What the run has cost in US dollars.")
-                .with([number(bill.usd)]),
+                .with(bill.map(|bill| number(bill.usd))),
             counter(
                 "throng_cost_unsettled_usd_total",
                 "The part of the cost that is an estimate, as no answer has told it.",
             )
-            .with([number(bill.unsettled_usd)]),
+            .with(bill.map(|bill| number(bill.unsettled_usd))),
             gauge(
                 "throng_budget_usd",
                 "The most that all runs of the same results may cost, in US dollars.",
             )
-            .with(bill.budget_usd.map(number)),
+            .with(budget.map(number)),
             gauge(
                 "throng_budget_used_usd",
                 "What all runs of the same results have cost, in US dollars.",
             )
-            .with(bill.budget_usd.map(|_| number(bill.total_usd))),
+            .with(bill.filter(|_| budget.is_some()).map(|bill| number(bill.total_usd))),
         ]
     }
 

@@ -1,31 +1,20 @@
-//! What the lines show of a run, read from it a few times a second.
+//! What the lines show of a run, out of a snapshot of it.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Zoned;
-use serde::{Deserialize, Serialize};
 
-use crate::engine::Run;
-use crate::limit::{Estimate, RatePattern, duration};
-use crate::metrics::{TimeBreakdown, TimeShare, largest};
+use crate::events::Snapshot;
+use crate::limit::duration;
 use crate::price::Usd;
 
-use super::news::News;
-use super::outlook::{Outlook, Rest};
-use super::sent_log::SentLog;
-
-/// The time over which the largest share of the time is looked for.
-const LATELY: Duration = Duration::from_secs(10);
-/// Number of kinds of failure that are told.
-const KINDS: usize = 20;
 /// Time in which a run may begin.
 const A_MOMENT: Duration = Duration::from_secs(1);
 /// Shortest wait whose end is shown.
 const WORTH_IT: Duration = Duration::from_secs(2);
 
 /// Facts of a run at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// Rows with a record.
     pub done: u64,
@@ -58,7 +47,7 @@ pub struct Facts {
 }
 
 /// The requests of late.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Pace {
     /// The number of them in the period of the limit, or in a second: a mean of some seconds.
     pub requests: f64,
@@ -69,7 +58,7 @@ pub struct Pace {
 }
 
 /// What a run does or waits for.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum State {
     /// Nothing was sent yet.
     #[default]
@@ -107,167 +96,69 @@ pub enum State {
     Making(String),
 }
 
-/// Reads the facts of a run again and again.
-pub struct Sampler {
-    lately: VecDeque<(Instant, TimeBreakdown)>,
-    sent: SentLog,
-    outlook: Outlook,
-    pub(super) news: News,
-}
-
-impl Sampler {
-    /// A sampler of a run that is about to begin.
-    pub fn new(run: &Run) -> Sampler {
-        Sampler {
-            lately: VecDeque::new(),
-            sent: SentLog::new(run.limiter().now()),
-            outlook: Outlook::default(),
-            news: News::default(),
+impl Facts {
+    /// The facts of a snapshot.
+    pub fn of(elapsed: Duration, now: &Snapshot) -> Facts {
+        let kinds = now.rows.failures.iter();
+        Facts {
+            done: now.rows.ok + now.rows.failed,
+            total: now.rows.to_do,
+            elapsed,
+            left: now.left,
+            failed: now.rows.failed,
+            failures: kinds.map(|failed| (failed.kind.clone(), failed.count)).collect(),
+            retried: now.requests.retried,
+            refused: now.requests.refused,
+            in_flight: now.requests.in_flight,
+            waiting: now.requests.waiting,
+            bill: now.bill.map(|bill| {
+                (Usd::of_dollars(bill.total_usd), bill.budget_usd.map(Usd::of_dollars))
+            }),
+            pace: Pace {
+                requests: now.pace.requests,
+                in_window: now.pace.in_window,
+                limit: now.pace.allowed.map(|it| (it, duration::exact(now.pace.period))),
+            },
+            deadline: now.deadline,
+            state: State::of(elapsed, now),
         }
-    }
-
-    /// A sampler that also takes the events of the run.
-    pub fn following(run: &Run) -> Sampler {
-        let mut sampler = Sampler::new(run);
-        sampler.follow(run);
-        sampler
-    }
-
-    /// Takes the events of the run from now on.
-    pub fn follow(&mut self, run: &Run) {
-        self.news.subscribe(run);
-    }
-
-    /// The facts now.
-    pub fn sample(&mut self, run: &Run) -> Facts {
-        let (metrics, sending) = (run.metrics(), run.metrics().sending());
-        let (failed, done) = (metrics.failed(), metrics.ok() + metrics.failed());
-        self.sent.note(run.limiter().now(), sending.sent);
-        let shares = self.shares(run);
-        self.news.update();
-        let state = state(run, &shares, sending.sent);
-        let mut facts = Facts {
-            done,
-            total: run.rows_to_do(),
-            elapsed: metrics.elapsed(),
-            failed,
-            failures: self.kinds(),
-            retried: sending.retried,
-            refused: sending.refused,
-            in_flight: sending.in_flight,
-            waiting: sending.waiting,
-            bill: run.bill().map(|bill| (bill.total(), bill.budget)),
-            pace: self.pace(run),
-            deadline: run.time_to_deadline(),
-            ..Facts::default()
-        };
-        let is_at_work = !matches!(state, State::Pause { .. } | State::Outage(_) | State::Held);
-        self.outlook.note(facts.elapsed, done, is_at_work);
-        let latency = self.news.snapshot.latency.mean().unwrap_or_default();
-        facts.left = self.left(run, &facts, &shares, &state, latency);
-        Facts { state, ..facts }
-    }
-
-    /// The commonest kinds of failure with their numbers of rows.
-    fn kinds(&self) -> Vec<(String, u64)> {
-        let kinds = self.news.snapshot.rows.failures.iter().take(KINDS);
-        kinds.map(|failed| (failed.kind.clone(), failed.count)).collect()
-    }
-
-    /// The shares of the last seconds, the largest first.
-    fn shares(&mut self, run: &Run) -> Vec<TimeShare> {
-        let (now, breakdown) = (Instant::now(), run.time_breakdown());
-        let before = self.lately.front().map_or_else(TimeBreakdown::default, |(_, it)| it.clone());
-        let shares = breakdown.since(&before).shares();
-        self.lately.push_back((now, breakdown));
-        while self.lately.len() > 2 && now - self.lately[0].0 > LATELY {
-            self.lately.pop_front();
-        }
-        shares
-    }
-
-    /// The requests of late, in the unit and period of the tightest limit.
-    fn pace(&self, run: &Run) -> Pace {
-        let (plan, policy) = (run.plan(), run.plan().policy());
-        // Requests of steps with limits of their own are no part of this one's.
-        let rule = policy.slowest_rule().filter(|_| plan.limits().count() == 1);
-        match rule.and_then(|rule| rule.rate_pattern()) {
-            Some(
-                RatePattern::Windows { amount, period }
-                | RatePattern::TwoWindows { amount, period },
-            ) => {
-                let requests = self.sent.in_period(period);
-                let allowed = amount.saturating_mul(policy.keys().len().max(1) as u64);
-                let in_window = self.sent.in_last(period);
-                Pace { requests, in_window, limit: Some((allowed, duration::exact(period))) }
-            }
-            // A burst, or two windows that meet, may be more than one period's.
-            _ => {
-                let in_window = self.sent.in_last(Duration::from_secs(1));
-                Pace { requests: self.sent.per_second(), in_window, limit: None }
-            }
-        }
-    }
-
-    fn left(
-        &mut self,
-        run: &Run,
-        facts: &Facts,
-        shares: &[TimeShare],
-        state: &State,
-        latency: Duration,
-    ) -> Option<Duration> {
-        let rows = facts.total?.checked_sub(facts.done)?;
-        let pause = match state {
-            // When it is over is up to the server.
-            State::Outage(_) | State::Making(_) | State::Stopping | State::Held => return None,
-            State::Pause { wait, .. } => *wait,
-            _ => Duration::ZERO,
-        };
-        let bound = run.bound_of_rest(rows, latency, &self.sent.sent());
-        let share = run.rate_share();
-        let bound = bound.map(|bound| Estimate { time: bound.time.div_f64(share), ..bound });
-        let by_limit = largest(shares).filter(|first| first.cause == "limit");
-        let name = by_limit.and_then(|first| first.name.as_deref());
-        let is_ours = name.filter(|name| run.other_runs(name) == 0);
-        let rules = run.plan().policy().rules();
-        let rule = is_ours.and_then(|name| rules.iter().find(|rule| rule.name == name));
-        let cycle = rule.map(|rule| {
-            let period = rule.rate_pattern().and_then(RatePattern::period);
-            period.unwrap_or_default() + latency
-        });
-        self.outlook.left(facts.done, &Rest { rows, bound, bound_by: cycle, pause })
     }
 }
 
-/// What the run does or waits for, the rarest first.
-fn state(run: &Run, shares: &[TimeShare], sent: u64) -> State {
-    if let Some(file) = run.makes() {
-        return State::Making(file);
-    }
-    if run.shutdown().is_requested() {
-        return State::Stopping;
-    }
-    if run.is_paused() {
-        return State::Held;
-    }
-    if let Some(wait) = run.limiter().paused() {
-        return State::Pause { wait, at: time_of_day(wait) };
-    }
-    if let Some(outage) = run.outage() {
-        return State::Outage(outage);
-    }
-    let wait = run.limiter().free_in().filter(|wait| *wait >= WORTH_IT);
-    if let (Some(limit), Some(wait)) = (run.limiter().blocked_by(), wait) {
-        return State::Limited { limit, wait, at: time_of_day(wait) };
-    }
-    match largest(shares).filter(|_| sent > 0 || run.metrics().elapsed() > A_MOMENT) {
-        Some(_) if run.rate_share() < 1.0 => State::BoundBy {
-            cause: format!("{:.0} % of the rate, as asked for", run.rate_share() * 100.0),
-            share: largest(shares).map_or(0.0, |first| first.share),
-        },
-        Some(first) => State::BoundBy { cause: first.describe(), share: first.share },
-        None => State::Begins,
+impl State {
+    /// What the run does or waits for, the rarest first.
+    fn of(elapsed: Duration, now: &Snapshot) -> State {
+        if let Some(file) = &now.makes {
+            return State::Making(file.clone());
+        }
+        if now.stopping {
+            return State::Stopping;
+        }
+        if now.paused {
+            return State::Held;
+        }
+        if let Some(wait) = now.pause {
+            return State::Pause { wait, at: time_of_day(wait) };
+        }
+        if let Some(outage) = now.outages.first() {
+            return State::Outage(outage.describe());
+        }
+        let Some(first) = now.waits_for.as_ref() else {
+            return State::Begins;
+        };
+        if now.requests.sent == 0 && elapsed <= A_MOMENT {
+            return State::Begins;
+        }
+        if let (Some(limit), Some(wait)) = (&first.name, first.ends_in)
+            && wait >= WORTH_IT
+        {
+            return State::Limited { limit: limit.clone(), wait, at: time_of_day(wait) };
+        }
+        let cause = match now.rate_share {
+            Some(share) => format!("{:.0} % of the rate, as asked for", share * 100.0),
+            None => first.description.clone(),
+        };
+        State::BoundBy { cause, share: first.share }
     }
 }
 

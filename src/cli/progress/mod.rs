@@ -13,13 +13,9 @@ use super::{color, full, live, say};
 
 mod facts;
 pub mod lines;
-mod news;
-mod outlook;
-mod sent_log;
-mod snapshot;
+mod view;
 
-pub use facts::Sampler;
-pub use snapshot::Snapshot;
+pub use view::{Follower, LAST_FAILURES, RunView};
 
 const LIVE_EVERY: Duration = Duration::from_millis(200);
 const LOG_EVERY: Duration = Duration::from_secs(5);
@@ -33,9 +29,9 @@ impl ProgressDisplay {
     /// Starts to show a run, in the requested form.
     ///
     /// # Errors
-    /// The build lacks the full view, or it needs a terminal.
+    /// The build lacks the full view, or it needs a terminal; or the system has no thread left.
     pub fn start(run: &Run, show: &DisplayFlags) -> Result<ProgressDisplay, Error> {
-        let show: fn(&Run, &mpsc::Receiver<()>) = match show.progress {
+        let show: fn(&Run, Follower, &mpsc::Receiver<()>) = match show.progress {
             _ if show.quiet || say::is_json() => return Ok(ProgressDisplay { shown: None }),
             Progress::None => return Ok(ProgressDisplay { shown: None }),
             Progress::Full => {
@@ -47,8 +43,8 @@ impl ProgressDisplay {
             Progress::Auto | Progress::Bar | Progress::Log => show_log,
         };
         let (end, ended) = mpsc::channel();
-        let run = run.clone();
-        let thread = threads::spawn(move || show(&run, &ended));
+        let (run, follower) = (run.clone(), Follower::new(run)?);
+        let thread = threads::spawn(move || show(&run, follower, &ended));
         // Without this thread the run goes on, or fails with an error if it lacks threads itself.
         Ok(ProgressDisplay { shown: thread.ok().map(|thread| (end, thread)) })
     }
@@ -68,11 +64,9 @@ fn has_records_on_terminal(run: &Run) -> bool {
     run.plan().output_file().is_none() && std::io::stdout().is_terminal()
 }
 
-fn show_live(run: &Run, ended: &mpsc::Receiver<()>) {
-    let mut sampler = Sampler::following(run);
+fn show_live(_: &Run, mut follower: Follower, ended: &mpsc::Receiver<()>) {
     while waits(ended, LIVE_EVERY) {
-        let facts = sampler.sample(run);
-        let lines = lines::lines(&facts, live::width());
+        let lines = lines::lines(&follower.update().facts(), live::width());
         let color = color::of_stderr();
         live::draw(&lines.map(|line| line.text(color)));
     }
@@ -80,15 +74,14 @@ fn show_live(run: &Run, ended: &mpsc::Receiver<()>) {
 }
 
 /// Shows the full view, and the live lines once that is closed.
-fn show_full(run: &Run, ended: &mpsc::Receiver<()>) {
-    full::of_run(run, ended);
-    show_live(run, ended);
+fn show_full(run: &Run, mut follower: Follower, ended: &mpsc::Receiver<()>) {
+    full::of_run(run, &mut follower, ended);
+    show_live(run, follower, ended);
 }
 
-fn show_log(run: &Run, ended: &mpsc::Receiver<()>) {
-    let mut sampler = Sampler::following(run);
+fn show_log(_: &Run, mut follower: Follower, ended: &mpsc::Receiver<()>) {
     while waits(ended, LOG_EVERY) {
-        say::note(&lines::log_line(&sampler.sample(run)));
+        say::note(&lines::log_line(&follower.update().facts()));
     }
 }
 
