@@ -272,18 +272,19 @@
     draw(section, plot, line);
   }
 
-  // Plots follow the width and the colours of the page.
+  // Plots follow the width and the colours of the page, and of the paper.
+  const fit = () => plots.forEach(({ u, width }) => u.setSize({ width: width(), height: 210 }));
   let waits = false;
   addEventListener("resize", () => {
     if (waits) return;
     waits = true;
     requestAnimationFrame(() => {
       waits = false;
-      plots.forEach(({ u, width }) => u.setSize({ width: width(), height: 210 }));
+      fit();
     });
   });
   for (const query of ["(prefers-color-scheme: dark)", "print"]) {
-    matchMedia(query).addEventListener("change", () => plots.forEach(({ u }) => u.redraw(false)));
+    matchMedia(query).addEventListener("change", fit);
   }
 
   // Tables that are sorted by their heads and filtered by a text.
