@@ -90,28 +90,29 @@ fn the_bill_is_the_server_s_also_after_errors_and_refusals() {
 fn a_budget_is_never_passed_by_four_workers_kills_and_resumes() {
     let latency = "uniform:0ms:5ms".parse().unwrap();
     let (place, mock) = (Place::new(), mock(Settings { latency, ..Settings::default() }));
-    let job = prompts(&place, &mock, 2_000);
+    let job = prompts(&place, &mock, 3_000);
     // What is in flight at a kill is billed, and may not have arrived.
-    let ask = |budget: f64| {
-        ask(&place, &job).flags("-w 4 -c 1 --budget").operand(&format!("{budget}usd"))
+    let ask = |budget: f64, at_a_time: u32| {
+        let flags = format!("-w 4 -c {at_a_time} --budget {budget}usd");
+        ask(&place, &job).flags(&flags)
     };
     let budget = 0.02;
     for after in [200, 400] {
-        let running = ask(budget).start();
+        let running = ask(budget, 1).start();
         until("some answers", || mock.judgement().usage.answers >= after);
         running.signal("-KILL");
         running.ends();
     }
-    ask(budget).exits(3).says("the budget of $0.02 (budget or --budget) is used up");
+    ask(budget, 1).exits(3).says("the budget of $0.02 (budget or --budget) is used up");
     assert!(billed(&mock) <= budget, "{}", billed(&mock));
     assert!(billed(&mock) >= budget * 0.9, "{}", billed(&mock));
     let before = mock.judgement().requests;
-    ask(budget).exits(3);
+    ask(budget, 1).exits(3);
     assert_eq!(mock.judgement().requests, before, "a budget that is used up allows nothing");
-    ask(1.0).exits(0);
+    ask(1.0, 10).exits(0);
     let (total, billed) = (bill(&place)["total_usd"].as_f64().unwrap(), billed(&mock));
     assert!(billed <= total && total <= billed * 1.01, "{total} and not {billed}");
-    assert_eq!(place.records("out.jsonl").len(), 2_000);
+    assert_eq!(place.records("out.jsonl").len(), 3_000);
 }
 
 #[test]
