@@ -81,6 +81,8 @@ failure_kinds! {
     NotXml = "not xml";
     /// The body of the answer is no page in HTML.
     NotHtml = "not html";
+    /// The values of the answer fail the job's check.
+    Schema = "schema";
     /// A jq program took too long or too much memory.
     JqTooLong = "jq too long";
     /// The answer has no list of items.

@@ -47,6 +47,7 @@
 //! | `simulate` | the commands `simulate`, `mock` and `demo` |
 //! | `openapi` | job files from OpenAPI descriptions |
 //! | `http2` | HTTP/2 to servers |
+//! | `json-schema` | answers that are checked by a JSON Schema |
 //! | `arrow` | Arrow IPC as an input and output format |
 //! | `parquet` | Parquet as an input and output format, and `output.parts` |
 //! | `sqlite` | SQLite as an input and output format |
@@ -81,6 +82,7 @@ mod curl;
 #[cfg_attr(not(feature = "openapi"), path = "openapi/disabled.rs")]
 mod openapi;
 
+mod check;
 mod cookies;
 mod helpers;
 mod hooks;

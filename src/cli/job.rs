@@ -91,6 +91,8 @@ impl JobArgs {
             "answer-format": self.values.answer_format(),
             "answer-encoding": self.values.answer_encoding(),
             "extract": self.values.extract_tree(),
+            "check": self.values.check(),
+            "reask": self.values.reask(),
             "render": self.helpers.render_tree(),
             "process": self.helpers.process_tree(),
             "items": self.pages.items_tree(),

@@ -37,6 +37,7 @@ use crate::wording::worded;
 mod attempt;
 mod batch;
 mod billed;
+mod checked;
 mod credentials;
 mod feedback;
 mod hooked;
@@ -153,6 +154,9 @@ impl RowExecutor {
         }
         if self.stage().save.is_some() {
             return Box::pin(self.run_saved(row, emit)).await;
+        }
+        if let Some(check) = &self.stage().check {
+            return Box::pin(self.run_checked(check, row, emit)).await;
         }
         let mut trace = AttemptTrace::default();
         let made = match &self.stage().hooks.request {

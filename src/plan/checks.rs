@@ -13,7 +13,7 @@ use crate::extract::Extractor;
 use crate::fs::file_lock;
 use crate::pages::Pages;
 use crate::poll::Poll;
-use crate::render::{Hosts, is_word, quoted, written_field};
+use crate::render::{Hosts, LAST, is_word, quoted, written_field};
 use crate::source::{Source, Survey};
 use crate::tally::Aggregate;
 
@@ -31,7 +31,16 @@ pub fn check_fields(stage: &Stage, source: &Source, survey: &Survey) -> Result<(
     if let Some(remedy) = stage.renderer.mistaken_literal(names) {
         return Err(Error::plan(format!("the job's {remedy}")));
     }
-    let is_unknown = |field: &&str| !survey.names.iter().any(|name| name == field);
+    let is_last = |field: &str| stage.reask.is_some() && field == LAST;
+    if stage.renderer.fields().iter().any(|field| is_last(field))
+        && survey.names.iter().any(|name| name == LAST)
+    {
+        return Err(Error::plan(format!(
+            "the rows have a field \"{LAST}\", and with reask (--reask) {{{{ {LAST} }}}} is the last answer: give the field another name"
+        )));
+    }
+    let is_unknown =
+        |field: &&str| !is_last(field) && !survey.names.iter().any(|name| name == field);
     let missing = |field: &str| {
         let suggestion = suggestion(field, &survey.names);
         format!("but {} has no field \"{field}\"{suggestion}", source.name())
@@ -91,7 +100,10 @@ pub fn check_later_fields(stage: &Stage, number: usize, fields: &[String]) -> Re
     let turned = stage.pages.as_ref().and_then(Pages::param);
     let used = stage.renderer.fields().iter().map(String::as_str);
     let mut used = used.chain(stage.batch.as_ref().and_then(Batch::field));
-    let is_known = |field: &str| turned == Some(field) || fields.iter().any(|name| name == field);
+    let is_known = |field: &str| {
+        let is_last = stage.reask.is_some() && field == LAST;
+        is_last || turned == Some(field) || fields.iter().any(|name| name == field)
+    };
     match used.find(|field| !is_known(field)) {
         None => Ok(()),
         Some(field) => Err(Error::plan(format!(

@@ -32,7 +32,7 @@ pub fn of(
     ]);
     // Of later stages the same parts as of the first: what is asked, and not how.
     let steps = job.step.iter().map(|step| {
-        json!({
+        let mut parts = json!({
             "request": step.request,
             "extract": extraction(
                 &step.extract,
@@ -42,7 +42,11 @@ pub fn of(
             "items": step.items,
             "batch": step.batch,
             "pages": paging(&step.pages, &step.poll),
-        })
+        });
+        if let Some(check) = &step.check {
+            parts["check"] = json!([check, step.reask]);
+        }
+        parts
     });
     let steps = Value::Array(steps.collect());
     let parts: [(&str, Value); 12] = [
@@ -59,6 +63,7 @@ pub fn of(
         ("pages", paging(&job.pages, &job.poll)),
         ("output.key", json!(job.output.key)),
     ];
+    let check = job.check.as_ref().map(|check| ("check", json!([check, job.reask])));
     let save = job.save.as_ref().map(|save| ("save", json!(save)));
     // What a hook does is not known: that it is there is.
     let request_hook = hooks.request.as_ref().map(|_| ("the request hook", command(&job.render)));
@@ -67,7 +72,13 @@ pub fn of(
         ("the response hook", json!([step.values, step.many, command]))
     });
     let shard = job.limit.shard.map(|shard| ("shard", json!(shard.to_string())));
-    let parts = parts.into_iter().chain(save).chain(shard).chain(request_hook).chain(response_hook);
+    let parts = parts
+        .into_iter()
+        .chain(check)
+        .chain(save)
+        .chain(shard)
+        .chain(request_hook)
+        .chain(response_hook);
     Ok(Identity {
         input: source.fingerprint(u64::MAX)?,
         parts: parts

@@ -121,6 +121,14 @@ pub struct Job {
     pub refusal: Vec<judge::RefusalRule>,
     /// What to keep of an answer.
     pub extract: extract::Settings,
+    /// The check of the values before they count: a file with a JSON Schema, whose name ends in
+    /// `.json`, or a jq condition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
+    /// Number of times that a row is asked again whose answer fails the check; templates see the
+    /// answer and what is wrong with it as `{{ last.answer }}` and `{{ last.error }}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reask: Option<u32>,
     /// The helpers that make requests, in place of [`Job::request`]: a command, or a table with one.
     #[serde(
         deserialize_with = "helpers::or_command",
@@ -213,6 +221,12 @@ pub struct StageConfig {
     pub answer_encoding: Option<extract::AnswerEncoding>,
     /// What to keep of an answer.
     pub extract: extract::Settings,
+    /// The check of the values before they count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
+    /// Number of times that a row is asked again whose answer fails the check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reask: Option<u32>,
     /// What to keep a record of, if not of each row.
     pub items: extract::ItemSettings,
     /// How many rows are asked for at once.
@@ -242,6 +256,8 @@ impl StageConfig {
             answer_format: stage.answer_format,
             answer_encoding: stage.answer_encoding.or(whole.answer_encoding),
             extract: stage.extract,
+            check: stage.check,
+            reask: stage.reask,
             items: stage.items,
             batch: stage.batch,
             pages: stage.pages,

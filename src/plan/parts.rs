@@ -89,6 +89,8 @@ pub(super) fn check(
             "{processes} makes the values of the one answer of a row: leave out items, pages, poll, batch and save, or {}",
             it(processes)
         )
+    } else if job.check.is_some() && (response.is_some() || request.is_some()) {
+        "check (--check) goes by the values of extract, and a hook makes the requests or the values: leave one of them out".to_owned()
     } else if request.is_some() && has_parts {
         format!(
             "{renders} makes the one request of a row: leave out pages, poll and batch, or {}",

@@ -237,7 +237,13 @@ impl Plan {
         let is_known = |((unit, _), _): &((&String, &u64), &CostRange)| {
             self.first().policy.cost().contains_key(*unit)
         };
-        units.skip(1).filter(is_known).map(cost).collect()
+        let estimates = self.first().renderer.estimated_costs();
+        let estimates = estimates.map(|(unit, how)| {
+            format!(
+                "{unit} are estimated by length (auto): {how}; answers of limit.settle (--settle) correct the next ones"
+            )
+        });
+        units.skip(1).filter(is_known).map(cost).chain(estimates).collect()
     }
 
     /// What the rows cost in money, and the prices.

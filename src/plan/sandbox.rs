@@ -5,14 +5,15 @@
 use serde_json::Value;
 
 use super::Layers;
+use crate::check::Check;
 use crate::error::Error;
 
 /// The parts of a job that a stranger may write.
 #[rustfmt::skip]
-const PARTS: [&str; 24] = [
-    "$schema", "answer", "answer-format", "answers", "api", "auth", "batch", "before", "cookies", "extract",
-    "input", "items", "limit", "no-headers", "pages", "poll", "refusal", "request", "retry", "send",
-    "signal", "step", "summary", "workers",
+const PARTS: [&str; 28] = [
+    "$schema", "answer", "answer-format", "answers", "api", "auth", "batch", "before", "budget", "check",
+    "cookies", "extract", "input", "items", "limit", "no-headers", "pages", "poll", "price", "reask",
+    "refusal", "request", "retry", "send", "signal", "step", "summary", "workers",
 ];
 
 /// The keys of an input that reads no file.
@@ -72,7 +73,11 @@ fn of_stage(stage: &Value) -> Option<String> {
         let auth = stage.get("auth").filter(|auth| names_source(auth));
         auth.map(|_| "a secret that is read from a file or a command (auth)".to_owned())
     };
-    named("request", &REQUEST).or_else(|| named("limit", &LIMIT)).or_else(source)
+    let schema = || {
+        let check = stage.get("check")?.as_str()?;
+        Check::is_file(check).then(|| "a check that is a file (check)".to_owned())
+    };
+    named("request", &REQUEST).or_else(|| named("limit", &LIMIT)).or_else(source).or_else(schema)
 }
 
 /// Whether any text is a source of secrets.
@@ -115,12 +120,18 @@ mod tests {
         }
         let token = json!({"auth": {"kind": "oauth2", "refresh-token": "file:/etc/passwd"}});
         assert!(foreign_key(&token).is_some());
+        for check in
+            [json!({"check": "/etc/x.json"}), json!({"step": [{"check": " /etc/x.json "}]})]
+        {
+            assert!(foreign_key(&check).is_some(), "{check}");
+        }
         let harmless = json!({
             "api": "github",
             "input": {"list": [{"id": 1}], "take": 3},
             "request": {"url": "https://h/{{ id }}", "json": {"file": "file:x", "save": 1}},
             "limit": {"rate": "5/1s"},
             "extract": {"output": ".output"},
+            "check": ".output > 0",
         });
         assert_eq!(foreign_key(&harmless), None);
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::auth::{Login, Signer};
 use crate::batch::Batch;
+use crate::check::Check;
 use crate::cookies::CookieScope;
 use crate::error::Error;
 use crate::extract::{
@@ -65,6 +66,10 @@ pub struct Stage {
     /// The names that programs of the job read as lists.
     lists: Vec<String>,
     pub(crate) extractor: Extractor,
+    /// The check of the values, if there is one.
+    pub(crate) check: Option<Check>,
+    /// Number of times that a row is asked again whose answer fails the check.
+    pub(crate) reask: Option<u32>,
     pub(crate) true_costs: Option<CostExtractor>,
     /// The prices of its units, if any has one.
     pub(crate) prices: Option<StagePrices>,
@@ -155,6 +160,8 @@ impl Stage {
             lists: lists(job),
             prices: job.price.of_stage(&policy),
             extractor,
+            check: job.check.as_deref().map(Check::new).transpose()?,
+            reask: job.reask,
             true_costs,
             fixed_cost: renderer
                 .fixed_cost()
@@ -452,6 +459,10 @@ fn check_combinations(
         "cookies = \"row\" (--cookies) keeps cookies for each row, and batch.size (--batch) makes one request of many rows: choose \"run\""
     } else if has_items && !is_batch && job.output.key.is_some() {
         "output.key (--key) goes by rows, and items.each (--each) makes many records of one: leave one of them out"
+    } else if job.reask.is_some() && job.check.is_none() {
+        "reask (--reask) asks again where a check fails, and there is none: give check (--check)"
+    } else if job.check.is_some() && (has_items || has_pages || is_batch || polls || has_file) {
+        "check (--check) goes by the one answer of a row: leave out items (--each), pages (--next, --page, --offset), batch.size (--batch), poll and save, or check"
     } else if (has_items || has_pages) && has_key {
         "retry.idempotency-key (--idempotency-key) is for one request of one row, and here a row has several or shares one: leave one of them out"
     } else if job.retry.idempotency_ttl.is_some() && !has_key {
@@ -488,7 +499,11 @@ const AUTO: &str = "auto";
 /// The request with its `Idempotency-Key`, where the job has a template for it, and with the
 /// file of its answer.
 fn with_key_and_file(job: &Job) -> render::Settings {
-    let mut request = render::Settings { save: job.save.clone(), ..job.request.clone() };
+    let mut request = render::Settings {
+        save: job.save.clone(),
+        has_last: job.reask.is_some(),
+        ..job.request.clone()
+    };
     if let Some(key) = job.retry.idempotency_key.as_ref().filter(|key| *key != AUTO) {
         let headers = &mut request.headers;
         headers.insert("idempotency-key".to_owned(), key.as_str().into());

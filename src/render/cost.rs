@@ -1,11 +1,12 @@
 //! The cost of a request, the keys of its limits, and the pool of API keys. Pure.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::Request;
 use minijinja::value::Value;
 
+use super::auto_cost::{LearnedRatio, TokenPart};
 use super::escape_context::EscapeContext;
 use super::template::{Template, TemplateScope, Templates};
 use crate::error::Error;
@@ -36,11 +37,38 @@ pub struct RequestCost {
 /// The compiled cost expressions and scopes of a job.
 #[derive(Debug, Default)]
 pub(super) struct CostTemplates {
-    costs: Vec<(String, Option<Template>)>,
+    costs: Vec<(String, UnitCost)>,
     scopes: Vec<(String, Template)>,
     /// Whether any template uses the request itself.
     sees_request: bool,
 }
+
+/// How the cost of a request in one unit is known.
+#[derive(Debug)]
+enum UnitCost {
+    /// It is one.
+    One,
+    /// An expression gives it.
+    Rendered(Template),
+    /// It is estimated by the length of the request, and by what answers tell.
+    Auto(AutoCost),
+}
+
+/// An estimated cost, and what answers have told of it.
+#[derive(Debug)]
+struct AutoCost {
+    part: TokenPart,
+    ratio: Mutex<LearnedRatio>,
+}
+
+impl AutoCost {
+    fn ratio(&self) -> MutexGuard<'_, LearnedRatio> {
+        self.ratio.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The cost that is estimated.
+const AUTO: &str = "auto";
 
 /// Placeholder of the pool's key in a rendered request: signing, which comes last,
 /// replaces it by the key that is chosen.
@@ -54,13 +82,19 @@ impl CostTemplates {
         let mut compiled = CostTemplates::default();
         for (unit, text) in &costs.costs {
             let key = format!("limit.cost.{unit} (--cost)");
-            let template =
-                text.as_ref().map(|text| templates.add(EscapeContext::Text, &of_value(text)));
-            let template = template.transpose().map_err(|why| wrong(&key, &why))?;
-            if let Some(template) = template {
-                compiled.check(&key, templates.paths_used(template))?;
-            }
-            compiled.costs.push((unit.clone(), template));
+            let cost = match text.as_deref().map(str::trim) {
+                None => UnitCost::One,
+                Some(AUTO) => {
+                    UnitCost::Auto(AutoCost { part: TokenPart::of(unit), ratio: Mutex::default() })
+                }
+                Some(text) => {
+                    let template = templates.add(EscapeContext::Text, &of_value(text));
+                    let template = template.map_err(|why| wrong(&key, &why))?;
+                    compiled.check(&key, templates.paths_used(template))?;
+                    UnitCost::Rendered(template)
+                }
+            };
+            compiled.costs.push((unit.clone(), cost));
         }
         for text in &costs.scopes {
             let key = "limit.per (--per)";
@@ -81,7 +115,8 @@ impl CostTemplates {
 
     /// The cost of every request, where it is the same for all.
     pub fn fixed(&self) -> Option<RequestCost> {
-        let is_same = self.scopes.is_empty() && self.costs.iter().all(|(_, cost)| cost.is_none());
+        let is_same = self.scopes.is_empty()
+            && self.costs.iter().all(|(_, cost)| matches!(cost, UnitCost::One));
         is_same.then(|| RequestCost { units: vec![1; self.costs.len()], keys: Vec::new() })
     }
 
@@ -99,8 +134,9 @@ impl CostTemplates {
             scope
         };
         let units = self.costs.iter().map(|(unit, cost)| match cost {
-            None => Ok(1),
-            Some(cost) => scope
+            UnitCost::One => Ok(1),
+            UnitCost::Auto(cost) => Ok(cost.ratio().apply(cost.part.tokens(request.body()))),
+            UnitCost::Rendered(cost) => scope
                 .render(*cost)
                 .and_then(|text| amount(&text))
                 .map_err(|why| format!("limit.cost.{unit}: {why}")),
@@ -112,6 +148,21 @@ impl CostTemplates {
         Ok(RequestCost {
             units: units.collect::<Result<_, _>>()?,
             keys: keys.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Learns what a request has cost in the unit with this index, if that is estimated.
+    pub fn learn(&self, unit: usize, request: &Request<Bytes>, used: u64) {
+        if let Some((_, UnitCost::Auto(cost))) = self.costs.get(unit) {
+            cost.ratio().learn(cost.part.tokens(request.body()), used);
+        }
+    }
+
+    /// The units whose cost is estimated, and what the estimate is made of.
+    pub fn estimated(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.costs.iter().filter_map(|(unit, cost)| match cost {
+            UnitCost::Auto(cost) => Some((unit.as_str(), cost.part.describe())),
+            UnitCost::One | UnitCost::Rendered(_) => None,
         })
     }
 

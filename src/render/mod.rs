@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::record::{Failure, FailureKind};
 use crate::row::Row;
 
+mod auto_cost;
 mod body;
 mod cost;
 mod escape_context;
@@ -58,7 +59,7 @@ pub use saved_path::{RowPath, UNFINISHED};
 pub use settings::Settings;
 pub use static_value::StaticValue;
 pub use template::RenderContext;
-pub(crate) use template::{Template, TemplateScope, Templates};
+pub(crate) use template::{LAST, Template, TemplateScope, Templates};
 pub use text_template::TextTemplate;
 pub use url::with_param;
 use url::{HostOrigin, Url};
@@ -118,6 +119,9 @@ impl Renderer {
         context: &RenderContext<'_>,
     ) -> Result<(Renderer, Vec<SecretHeader>), Error> {
         let mut templates = Templates::new();
+        if settings.has_last {
+            templates.set_last();
+        }
         let hosts = Hosts::new(&settings.allow_host).map_err(Error::plan)?;
         let (shape, headers) = match rows {
             RowBinding::Requests | RowBinding::Hook => {
@@ -276,6 +280,16 @@ impl Renderer {
         let scope = self.templates.scope(&row.fields);
         let cost = self.cost_templates.cost(&scope, request);
         cost.map_err(|why| Failure::new(FailureKind::Input, why))
+    }
+
+    /// Learns what a request has cost in the unit with this index, if that is estimated.
+    pub fn learn_cost(&self, unit: usize, request: &Request<Bytes>, used: u64) {
+        self.cost_templates.learn(unit, request, used);
+    }
+
+    /// The units whose cost is estimated, and what the estimate is made of.
+    pub fn estimated_costs(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.cost_templates.estimated()
     }
 
     /// The cost of every request, where it is the same for all.

@@ -38,6 +38,9 @@ pub struct Settings {
     /// The path of the file that the answer is saved to: the job's `save`.
     #[serde(skip)]
     pub save: Option<String>,
+    /// Whether a row may be asked again, so that templates know its last answer.
+    #[serde(skip)]
+    pub has_last: bool,
 }
 
 impl Settings {

@@ -24,6 +24,9 @@ use crate::secret::Vault;
 /// the pool, the row itself, and, in costs and keys of limits, the request.
 const RESERVED_NAMES: [&str; 5] = ["env", "secret", "key", "request", ROW];
 
+/// The field of a row that is asked again, with its last answer.
+pub const LAST: &str = "last";
+
 /// Maximum number of steps of one template for one row: under a second of work, so that
 /// an endless loop fails its row and does not hold the worker.
 const MAX_STEPS: u64 = 5_000_000;
@@ -415,6 +418,11 @@ impl Templates {
     /// Defines `{{ key }}`.
     pub fn set_key(&mut self, value: &'static str) {
         self.engine.add_global("key", value);
+    }
+
+    /// Defines `{{ last }}` for rows that are asked for the first time.
+    pub fn set_last(&mut self) {
+        self.engine.add_global(LAST, Value::from_pairs([("error", ""), ("answer", "")]));
     }
 
     /// The templates with the fields of a row.

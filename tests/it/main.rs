@@ -31,6 +31,7 @@ mod brake;
 mod causes;
 mod chains;
 mod changes;
+mod checked;
 mod closing;
 mod crashes;
 mod curl;

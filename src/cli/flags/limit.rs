@@ -85,7 +85,7 @@ struct ScopeFlags {
     /// One of several API keys, each with limits of its own; templates see it as {{ key }} (repeat)
     #[arg(long, value_name = "T")]
     keys: Vec<String>,
-    /// The cost of a request in a unit: an expression over the row, such as tokens='prompt | length / 4' (repeat)
+    /// The cost of a request in a unit: an expression over the row, such as tokens='prompt | length / 4', or tokens=auto by its length (repeat)
     #[arg(long, value_name = "NAME=EXPR", value_parser = assignment)]
     cost: Vec<Pair>,
     /// The actual cost: jq over the answer, such as tokens=.usage.total_tokens (repeat)

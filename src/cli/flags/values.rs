@@ -19,6 +19,12 @@ pub struct ValueFlags {
     /// The encoding of bodies, such as cp1252, where neither their type nor they say it
     #[arg(long, value_name = "NAME", value_parser = AnswerEncoding::by_name)]
     answer_encoding: Option<AnswerEncoding>,
+    /// What the values must be before they count: a JSON Schema in FILE.json, or a jq condition such as '.price > 0'
+    #[arg(long, value_name = "FILE.json|JQ")]
+    check: Option<String>,
+    /// Ask again where they fail the check, up to N times; templates see {{ last.error }} and {{ last.answer }}
+    #[arg(long, value_name = "N")]
+    reask: Option<u32>,
     #[command(flatten)]
     summary: SummaryFlags,
 }
@@ -45,6 +51,16 @@ impl ValueFlags {
     /// The encoding of the answers' bodies.
     pub fn answer_encoding(&self) -> Option<AnswerEncoding> {
         self.answer_encoding
+    }
+
+    /// The check of the values.
+    pub fn check(&self) -> Option<&str> {
+        self.check.as_deref()
+    }
+
+    /// Number of times that a row is asked again.
+    pub fn reask(&self) -> Option<u32> {
+        self.reask
     }
 
     pub fn summary_tree(&self) -> Value {

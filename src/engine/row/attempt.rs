@@ -279,6 +279,7 @@ impl RequestExecutor {
             intent.make().await.map_err(|_| AttemptError::Cancelled)?;
         }
         let uri = request.uri();
+        let asked = request;
         let mut request = request.clone();
         if is_signed {
             self.sign(&mut request, permit.key(), trace)?;
@@ -337,6 +338,9 @@ impl RequestExecutor {
             let context = self.stage().read_context(&answer, uri, terms.row);
             told = costs.costs(&answer.body, &context).map_err(too_long)?;
             self.settle(&told, terms.cost, &mut permit, number, trace);
+            for (unit, used) in &told {
+                self.stage().renderer.learn_cost(*unit, asked, *used);
+            }
         }
         if let Some(charge) = charge {
             self.bill(charge, terms.cost, answer.status, trace.refused, &told);
