@@ -115,6 +115,7 @@ mod auth;
 mod batch;
 mod extract;
 mod judge;
+mod limit_server;
 mod quota_store;
 pub use throng_limit as limit;
 mod pages;

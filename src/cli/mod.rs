@@ -22,6 +22,7 @@ mod full;
 mod help;
 mod init;
 mod job;
+mod limit;
 mod live;
 mod man;
 mod merge;
@@ -112,6 +113,8 @@ enum Command {
     Extract(extract::ExtractArgs),
     /// Write a table in another format, compressed or not
     Convert(convert::ConvertArgs),
+    /// Serve limits to runs on many machines, or show what is left of them
+    Limit(limit::LimitArgs),
     /// List the APIs whose limits are known (--api NAME), or show one
     Profiles(profiles::ProfilesArgs),
     /// Serve a quote API with a limit, latencies and faults, to test jobs
@@ -173,6 +176,7 @@ fn carry_out(arguments: impl Iterator<Item = OsString>) -> Exit {
         Command::Report(arguments) => report::main(&arguments),
         Command::Extract(arguments) => extract::main(&arguments),
         Command::Convert(arguments) => convert::main(&arguments),
+        Command::Limit(arguments) => limit::main(&arguments),
         Command::Profiles(arguments) => profiles::main(&arguments),
         Command::Mock(arguments) => mock::main(&arguments),
         Command::Demo(arguments) => demo::main(&arguments),

@@ -17,9 +17,10 @@ use super::sampler::TallySnapshot;
 use super::spending::Spending;
 use crate::cookies::RunJars;
 use crate::events::{Event, EventBus, EventKind};
-use crate::limit::{Cost, FileQuotaStore, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
-use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare};
+use crate::limit::{Cost, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
+use crate::metrics::{self, Metrics, TimeBreakdown, TimeShare, Warning};
 use crate::plan::{Deadline, Plan, Stage};
+use crate::quota_store::AccountStore;
 use crate::record::Record;
 use crate::save::SavedFiles;
 use crate::send::Origin;
@@ -81,7 +82,7 @@ pub enum ObservedRecord<'a> {
 pub enum RunSharing {
     /// By this store.
     Shared {
-        store: FileQuotaStore,
+        store: AccountStore,
         /// The units that were used when the run began, for each limiter.
         before: Vec<UsedBefore>,
         /// The names of the keys of each limiter's pool, in records.
@@ -228,6 +229,22 @@ impl RunContext {
     pub fn is_alone(&self) -> bool {
         let is_unavailable = matches!(self.sharing.get(), Some(RunSharing::Unavailable(_)));
         is_unavailable || self.plan.limited_stages().any(Stage::is_alone)
+    }
+
+    /// The anomalies so far that failed no row.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = self.metrics.warnings();
+        let store = match self.sharing.get() {
+            Some(RunSharing::Shared { store, .. }) => store.outages(),
+            _ => None,
+        };
+        let message = "the store of the shared limits did not answer: once the lease of its units was over, nothing was sent until it did";
+        warnings.extend(store.map(|(count, example)| Warning {
+            message: message.into(),
+            count,
+            example,
+        }));
+        warnings
     }
 
     /// Number of other runs that have shared this limit with the run.

@@ -23,7 +23,7 @@ use crate::events::{EventKind, OutageSnapshot, Subscription};
 use crate::limit::RateLimiter;
 use crate::metrics::{Metrics, TimeBreakdown};
 use crate::plan::{Plan, Stage};
-use crate::quota_store;
+use crate::quota_store::{self, AccountStore};
 use crate::record::Record;
 use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
@@ -460,29 +460,40 @@ pub(crate) fn share_limits(context: &RunContext) -> Result<(), Error> {
         .zip(context.plan.limited_stages())
         .filter(|(_, stage)| stage.shares())
         .collect();
-    let store = match context.plan.open_accounts(quota_store::open)? {
-        None => return Ok(()),
-        Some(Ok(store)) => store,
-        Some(Err(why)) => {
-            context.sharing.get_or_init(|| RunSharing::Unavailable(why));
-            return Ok(());
-        }
-    };
+    let Some(store) = open_store(context, &limiters)? else { return Ok(()) };
     // A limit that can't be read is an error before anything is sent.
     let limits = context.plan.shared_limits()?;
     let before = limits.iter().map(|limits| quota_store::used_before(limits)).collect();
-    let pool_names = |stage: &Stage| quota_store::pool_names(store.directory(), &stage.account);
+    let pool_names = |stage: &Stage| store.pool_names(&stage.account);
     let pool_names = context.plan.limited_stages().map(pool_names).collect::<Result<_, _>>()?;
     let shared = RunSharing::Shared { store: store.clone(), before, pool_names };
     context.sharing.get_or_init(|| shared);
     for (limiter, stage) in limiters {
-        let store = quota_store::of_account(&store, &stage.account)?;
-        limiter.use_store(Arc::new(store));
+        limiter.use_store(store.of_account(&stage.account)?);
         if let Some(why) = limiter.store_error() {
             return Err(Error::plan(why));
         }
     }
     Ok(())
+}
+
+/// Opens the store that the limits are shared through; none if they are shared with no run.
+fn open_store(
+    context: &RunContext,
+    limiters: &[(&RateLimiter, &Stage)],
+) -> Result<Option<AccountStore>, Error> {
+    if let Some(access) = &context.plan.store {
+        let Some((_, stage)) = limiters.first() else { return Ok(None) };
+        return access.open(&stage.account).map(Some);
+    }
+    match context.plan.open_accounts(quota_store::open)? {
+        None => Ok(None),
+        Some(Ok(store)) => Ok(Some(AccountStore::Machine(store))),
+        Some(Err(why)) => {
+            context.sharing.get_or_init(|| RunSharing::Unavailable(why));
+            Ok(None)
+        }
+    }
 }
 
 /// A worker catches its own panics.

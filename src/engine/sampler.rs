@@ -259,7 +259,7 @@ impl Sampler {
             let example = context.plan.secrets.hide(example);
             kinds.push(EventKind::Warning(Box::new(WarningEvent { message, example })));
         };
-        let warnings = context.metrics.warnings();
+        let warnings = context.warnings();
         for warning in warnings.iter().skip(self.warnings) {
             push(warning.message.clone().into_owned(), warning.example.clone());
         }

@@ -17,6 +17,7 @@ use crate::limit::{
 use crate::metrics::{self, TimeShare, Warning, free_at};
 use crate::plan::{Plan, Stage};
 use crate::price::Bill;
+use crate::quota_store::AccountStore;
 use crate::record::{FailureKind, excerpt};
 use crate::report::{
     BillReport, BilledUnits, BrakeReport, FoundLimit, LimitReport, RateReport, Report, RowReport,
@@ -117,7 +118,7 @@ fn header_warnings(context: &RunContext) -> BTreeMap<String, String> {
 
 /// The warnings of the run; an example of a server's may echo a secret.
 fn warnings(context: &RunContext) -> Vec<Warning> {
-    let mut warnings = context.metrics.warnings();
+    let mut warnings = context.warnings();
     for warning in &mut warnings {
         warning.example = context.plan.secrets.hide(std::mem::take(&mut warning.example));
     }
@@ -293,7 +294,10 @@ fn used_before(context: &RunContext, limiter: usize, limit: &str) -> u64 {
 fn sharing(context: &RunContext) -> Option<SharingReport> {
     let is_alone = || context.plan.limited_stages().any(Stage::is_alone);
     match context.sharing.get() {
-        Some(RunSharing::Shared { .. }) => Some(SharingReport::Machine),
+        Some(RunSharing::Shared { store: AccountStore::Machine(_), .. }) => {
+            Some(SharingReport::Machine)
+        }
+        Some(RunSharing::Shared { .. }) => Some(SharingReport::Store),
         Some(RunSharing::Unavailable(_)) => Some(SharingReport::Unavailable),
         None => is_alone().then_some(SharingReport::None),
     }

@@ -13,7 +13,7 @@ use crate::format::KeepBody;
 use crate::judge::MaxFailures;
 use crate::limit::{self, Policy, UsedBefore, Workload};
 use crate::price::{PriceList, Usd};
-use crate::quota_store::{self, QuotaAccount, SharedLimit};
+use crate::quota_store::{self, QuotaAccount, SharedLimit, StoreAccess};
 use crate::render::RenderContext;
 use crate::save::SaveRules;
 use crate::secret::{Secrets, Vault, Visibility};
@@ -100,6 +100,8 @@ pub struct Plan {
     pub(crate) connections: usize,
     /// The directory of the accounts.
     state: Result<PathBuf, Error>,
+    /// The store on the network that limits are shared through, if they are.
+    pub(crate) store: Option<StoreAccess>,
     /// The room on the output's disk, if the output is a file.
     room: Option<PlannedRoom>,
 }
@@ -224,6 +226,7 @@ impl Plan {
             max_failures: job.retry.max_failures,
             connections,
             state: quota_store::directory(environment),
+            store: StoreAccess::of(&job.limit, environment)?,
             room,
         };
         let first = plan.first_uri();
@@ -359,6 +362,12 @@ impl Plan {
     /// # Errors
     /// A run would not begin without it.
     pub fn check_sharing(&mut self) -> Result<(), Error> {
+        if let Some(store) = &self.store {
+            if let Err(error) = store.ledger()?.salt() {
+                self.notes.push(error.to_string());
+            }
+            return Ok(());
+        }
         if let Some(Err(why)) = self.open_accounts(quota_store::check)? {
             self.notes.push(worded(why));
             self.state = Err(Error::plan("the limits are this run's alone"));
@@ -374,7 +383,11 @@ impl Plan {
     /// directory can't be used are left out.
     pub fn shared_limits(&self) -> Result<Vec<Vec<SharedLimit>>, Error> {
         let read = |stage: &Stage| {
-            if !stage.shares() || (self.state.is_err() && !stage.must_share()) {
+            // What a store on the network knows, it tells when a run asks for units.
+            if !stage.shares()
+                || self.store.is_some()
+                || (self.state.is_err() && !stage.must_share())
+            {
                 return Ok(Vec::new());
             }
             // The costs of rows are those of the first stage.

@@ -311,7 +311,7 @@ impl Stage {
     /// Whether its limits are shared with other runs of the account.
     pub(crate) fn shares(&self) -> bool {
         let is_any = self.policy.rules().iter().any(|rule| rule.quota().is_some());
-        is_any && self.limits.sharing == Sharing::Machine && self.shared_limiter.is_none()
+        is_any && self.limits.sharing != Sharing::None && self.shared_limiter.is_none()
     }
 
     /// Whether it has limits that other runs could share, and the job keeps them to itself.

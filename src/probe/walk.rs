@@ -101,7 +101,7 @@ pub fn probe(
 /// limit.
 fn refuse_beside_others(plan: &Plan) -> Result<(), Error> {
     let stage = plan.first();
-    if !stage.shares() {
+    if !stage.shares() || plan.store.is_some() {
         return Ok(());
     }
     let Ok(directory) = plan.state() else {
@@ -154,7 +154,7 @@ fn plan(
         limit: limit::Settings {
             rate: vec![rate],
             route: Some(format!("{{{{ {PROBE} }}}}")),
-            sharing: job.limit.sharing,
+            sharing: job.limit.sharing.clone(),
             account: job.limit.account.clone(),
             ..Default::default()
         },

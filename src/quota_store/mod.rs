@@ -4,6 +4,7 @@
 //! the files are, and what an earlier version left.
 
 mod account;
+mod account_store;
 mod legacy;
 mod location;
 
@@ -20,6 +21,7 @@ use crate::limit::{
     QuotaState, ScopeKey, UsedBefore, UsedUnits,
 };
 pub use account::QuotaAccount;
+pub use account_store::{AccountStore, StoreAccess};
 pub use location::directory;
 
 /// Opens the accounts in a directory, which is created if it doesn't exist.

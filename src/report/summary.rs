@@ -326,6 +326,8 @@ pub struct BilledUnits {
 pub enum SharingReport {
     /// All runs of the account on this machine.
     Machine,
+    /// All runs of the account that use the same store on the network.
+    Store,
     /// This run alone, as the job says.
     None,
     /// This run alone, since the state of the account can't be kept.

@@ -44,6 +44,7 @@ pub use request::RequestHead;
 pub(crate) use route::Origin;
 pub use sender::{Sender, Started};
 pub use settings::{Http, Network, Settings, Tls, Version};
+pub(crate) use tls::{tls_acceptor, tls_connector};
 
 /// A whole answer, its body decoded.
 #[derive(Debug, Clone)]
@@ -154,7 +155,7 @@ impl SendError {
 }
 
 /// An error and its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{
@@ -18,8 +17,9 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{
     self, AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage,
-    PeerIncompatible, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    PeerIncompatible, RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion,
 };
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::certificates::Verifier;
 use super::http2;
@@ -132,6 +132,39 @@ impl Trust {
         }
         Ok(roots)
     }
+}
+
+/// The connector to a server of the user's own, which is trusted by this certificate, or by the
+/// platform's.
+///
+/// # Errors
+/// The file can't be used, or there are no certificates.
+pub(crate) fn tls_connector(cacert: Option<&Path>) -> Result<TlsConnector, Error> {
+    let settings = Tls { ca_cert: cacert.map(Path::to_owned), ..Tls::default() };
+    Trust::new(&settings, Http::One)?.connector().map_err(Error::plan)
+}
+
+/// The acceptor of a server with a certificate in this file and its key in that one.
+///
+/// # Errors
+/// A file can't be used, or the key is another's.
+pub(crate) fn tls_acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, Error> {
+    let chain = certificates("--tls-cert", cert)?;
+    let wrong =
+        |why: &dyn std::fmt::Display| Error::plan(format!("--tls-key {}: {why}", key.display()));
+    let pem = std::fs::read(key).map_err(|error| wrong(&error))?;
+    let own = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
+        wrong(&format!("there is no private key in it (PEM, without a password): {error}"))
+    })?;
+    check_pair(&chain, &own).map_err(|why| wrong(&why))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(&error))?
+        .with_no_client_auth()
+        .with_single_cert(chain, own)
+        .map_err(|error| wrong(&error))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// Checks that a private key belongs to the first certificate of a chain.

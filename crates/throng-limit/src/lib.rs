@@ -50,9 +50,11 @@ mod window;
 mod quota;
 #[doc(hidden)]
 pub use quota::{
-    AccountNames, ClockReading, FileQuotaStore, LeaseReply, LeaseRequest, LeasedLimiter,
-    NamedAccount, Quota, QuotaBalance, QuotaHandle, QuotaState, QuotaStore, ScopeKey, balance,
-    create_private, is_salt_lost, path_of, processes, salt, state_directory, store_error,
+    AccountLimits, AccountNames, Answer, ClockReading, ClockSnapshot, Exchange, FileQuotaStore,
+    LeaseReply, LeaseRequest, LeasedLimiter, Ledger, LedgerError, LimitBalance, NamedAccount,
+    Quota, QuotaBalance, QuotaHandle, QuotaState, QuotaStore, RemoteQuotaStore, Request, ScopeKey,
+    StoreMemory, balance, create_private, is_salt_lost, path_of, processes, read_clocks, salt,
+    state_directory, store_error,
 };
 
 mod gate;

@@ -207,7 +207,7 @@ pub struct SearchReport {
 }
 
 /// The searches of all other runs of an account.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherSearches {
     /// Number of runs whose requests have to wait for their pace.
     pub runs: u64,

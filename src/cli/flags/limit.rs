@@ -1,5 +1,6 @@
 //! Flags of the limit.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limit::{AccountShare, Rate};
@@ -50,9 +51,8 @@ struct PacingFlags {
     /// The share of the limits to use, such as 80%
     #[arg(long = "use", value_name = "SHARE")]
     share: Option<AccountShare>,
-    /// With which runs the limits are shared: machine (all runs of the account on this machine) or none [default: machine]
-    #[arg(long = "share", value_name = "WITH", value_parser = ["machine", "none"])]
-    sharing: Option<String>,
+    #[command(flatten)]
+    sharing: SharingFlags,
     /// The name of the account whose limits these are, instead of host and credential
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
@@ -65,6 +65,20 @@ struct PacingFlags {
     /// How long a request that was given up may still arrive: its unit is free so much later [default: 30s, or a longer --timeout]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     linger: Option<String>,
+}
+
+/// The runs that share the limits.
+#[derive(Args)]
+struct SharingFlags {
+    /// With which runs the limits are shared: machine (all of the account on this machine), none, or those of a limit server: https://HOST:PORT, unix:PATH [default: machine]
+    #[arg(long = "share", value_name = "WITH")]
+    with: Option<crate::limit::Sharing>,
+    /// The source of the token for --share: env:NAME or file:PATH [default: env:THRONG_LIMIT_TOKEN]
+    #[arg(long = "share-token", value_name = "SOURCE")]
+    token: Option<String>,
+    /// The certificate that the server of --share is trusted by (PEM)
+    #[arg(long = "share-cacert", value_name = "FILE")]
+    cacert: Option<PathBuf>,
 }
 
 /// The scope of the limits, and the cost of a request.
@@ -150,7 +164,9 @@ impl LimitFlags {
             "shape": self.beside.shape,
             "in-flight": self.beside.in_flight,
             "use": self.beside.share,
-            "share": self.beside.sharing,
+            "share": self.beside.sharing.with,
+            "share-token": self.beside.sharing.token,
+            "share-cacert": self.beside.sharing.cacert,
             "account": self.beside.account,
             "uncounted": some(&self.beside.uncounted),
             "skew": self.beside.skew,

@@ -1,6 +1,8 @@
 //! What a job says of its limits.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::Error;
@@ -62,6 +64,11 @@ pub struct Settings {
     /// With which runs the limits are shared.
     #[serde(rename = "share")]
     pub sharing: Sharing,
+    /// The source of the token of the store that limits are shared through: `env:NAME` or
+    /// `file:PATH`.
+    pub share_token: Option<String>,
+    /// The file of the certificate that the store is trusted by.
+    pub share_cacert: Option<PathBuf>,
     /// The name of the account whose limits these are, instead of host and credential.
     pub account: Option<String>,
     /// Which answers the server doesn't count.
@@ -77,15 +84,53 @@ pub struct Settings {
 }
 
 /// With which runs limits are shared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", schemars(with = "String"))]
+#[serde(try_from = "String", into = "String")]
 pub enum Sharing {
     /// With all runs of the account on this machine.
     #[default]
     Machine,
     /// With none: the limits are this run's alone.
     None,
+    /// With all runs of the account that use the store at this URL.
+    Store(String),
+}
+
+impl FromStr for Sharing {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Sharing, String> {
+        match text {
+            "machine" => Ok(Sharing::Machine),
+            "none" => Ok(Sharing::None),
+            url if url.contains("://") || url.starts_with("unix:") => {
+                Ok(Sharing::Store(url.to_owned()))
+            }
+            _ => Err(format!(
+                "share is machine, none, or the URL of a limit server such as https://limits.example:8098 or unix:/run/limits.sock, not {text:?}"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Sharing {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Sharing, String> {
+        text.parse()
+    }
+}
+
+impl From<Sharing> for String {
+    fn from(sharing: Sharing) -> String {
+        match sharing {
+            Sharing::Machine => "machine".to_owned(),
+            Sharing::None => "none".to_owned(),
+            Sharing::Store(url) => url,
+        }
+    }
 }
 
 /// When a period's requests go out.

@@ -23,9 +23,9 @@ use jiff::tz::TimeZone;
 use crate::kinds::pattern::RatePattern;
 use crate::kinds::spec::{self, Form, Measure, Spec, Terms};
 use crate::quota::SharedTerms;
-use crate::time::Time;
-use crate::window::WindowKind;
+use crate::time::{Time, nanos};
 use crate::window::calendar::Calendar;
+use crate::window::{WindowFigures, WindowKind};
 
 /// Where windows begin and end.
 #[derive(Debug, Clone)]
@@ -89,6 +89,18 @@ impl Fixed {
 }
 
 impl WindowKind for Fixed {
+    fn figures(&self) -> Option<WindowFigures> {
+        let skew = nanos(self.skew);
+        match &self.edges {
+            WindowEdges::Clock(period) => {
+                Some(WindowFigures::Clock { period: nanos(*period), skew })
+            }
+            WindowEdges::Midnight(zone) => {
+                Some(WindowFigures::Midnight { zone: zone.iana_name()?.to_owned(), skew })
+            }
+        }
+    }
+
     fn coincides(&self) -> bool {
         true
     }

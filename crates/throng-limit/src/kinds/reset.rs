@@ -12,8 +12,8 @@ use std::time::Duration;
 use crate::kinds::sliding::Sliding;
 use crate::kinds::spec::{self, Form, Spec, Terms};
 use crate::quota::SharedTerms;
-use crate::time::Time;
-use crate::window::WindowKind;
+use crate::time::{Time, nanos};
+use crate::window::{WindowFigures, WindowKind};
 
 /// What arrived before a reset that the server tells doesn't count after it.
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +30,22 @@ impl UntilReset {
         UntilReset { sliding: Sliding::new(period, skew), skew }
     }
 
+    /// A window in which a unit counts for this time, unless the server ends it.
+    pub(crate) fn holding(hold: Duration, skew: Duration) -> UntilReset {
+        UntilReset { sliding: Sliding::holding(hold), skew }
+    }
+
     fn of(terms: &Terms) -> UntilReset {
         UntilReset::new(terms.period, terms.skew)
     }
 }
 
 impl WindowKind for UntilReset {
+    fn figures(&self) -> Option<WindowFigures> {
+        let (hold, skew) = (nanos(self.sliding.hold()), nanos(self.skew));
+        Some(WindowFigures::UntilReset { hold, skew })
+    }
+
     fn end(&self, arrived: Time) -> Time {
         self.sliding.end(arrived)
     }

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use crate::kinds::spec::{Form, Measure, Spec, Terms};
 use crate::quota::SharedTerms;
-use crate::time::Time;
-use crate::window::WindowKind;
+use crate::time::{Time, nanos};
+use crate::window::{WindowFigures, WindowKind};
 
 /// A unit counts for X after it arrived.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,16 @@ impl Sliding {
         Sliding { hold: period + period / 2_000 + skew }
     }
 
+    /// A window in which a unit counts for this time.
+    pub(crate) fn holding(hold: Duration) -> Sliding {
+        Sliding { hold }
+    }
+
+    /// The time for which a unit counts.
+    pub(crate) fn hold(&self) -> Duration {
+        self.hold
+    }
+
     /// The period and the skew of a limit.
     pub(crate) fn of(terms: &Terms) -> Sliding {
         Sliding::new(terms.period, terms.skew)
@@ -41,6 +51,10 @@ impl Sliding {
 }
 
 impl WindowKind for Sliding {
+    fn figures(&self) -> Option<WindowFigures> {
+        Some(WindowFigures::Sliding { hold: nanos(self.hold) })
+    }
+
     fn end(&self, arrived: Time) -> Time {
         arrived.after(self.hold)
     }

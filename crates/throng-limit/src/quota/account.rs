@@ -19,8 +19,9 @@ pub struct Participant<'a> {
     pub run: &'a str,
     /// The time now.
     pub now: &'a ClockSnapshot,
-    /// Whether the run of a handle lives.
-    pub is_alive: &'a dyn Fn(&str) -> bool,
+    /// Whether the run of a handle lives; none if that can't be checked: then a run lives for
+    /// as long as what it has sent may arrive.
+    pub is_alive: Option<&'a dyn Fn(&str) -> bool>,
 }
 
 /// A limit of the account that other runs have stated.
@@ -58,18 +59,23 @@ impl Participant<'_> {
         }
         state.end_reports(self.run);
         state.advance(self.now, quota, self.is_alive);
-        state.report(self.now, quota, self.run, &LeaseRequest::default());
+        state.report(self.now, quota, self.run, &LeaseRequest::default(), self.lapses());
     }
 
     /// Whether another run that lives states the limit of this state.
     pub fn is_stated_by_others(&self, state: &QuotaState) -> bool {
-        state.is_stated_beside(self.run, self.is_alive)
+        state.is_stated_beside(self.now, self.run, self.is_alive)
+    }
+
+    /// Whether a run is taken for dead when it has not been heard of for long enough.
+    fn lapses(&self) -> bool {
+        self.is_alive.is_none()
     }
 
     /// Whether this is a limit with a long period that no run states now.
     pub fn is_dormant(&self, limit: &OtherLimit<'_>) -> bool {
         let is_durable = limit.quota.is_some_and(Quota::is_durable);
-        is_durable && !limit.state.is_stated_beside("", self.is_alive)
+        is_durable && !limit.state.is_stated_beside(self.now, "", self.is_alive)
     }
 
     /// Adds what the account's other limits have counted to a dormant one, which so counts the
@@ -90,9 +96,9 @@ impl Participant<'_> {
         request: &LeaseRequest<'_>,
     ) -> Exchanged {
         state.advance(self.now, quota, self.is_alive);
-        state.report(self.now, quota, self.run, request);
+        state.report(self.now, quota, self.run, request, self.lapses());
         for other in &mut *others {
-            other.state.report_only(self.now, quota, self.run, request);
+            other.state.report_only(self.now, quota, self.run, request, self.lapses());
         }
         let others_lease = state.leased_by_others(self.run) > 0;
         let searches = state.searches_beside(self.now, self.run);

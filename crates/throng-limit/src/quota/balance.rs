@@ -62,11 +62,11 @@ pub fn balance(
     };
     let is_alive = |run: &str| runs::is_alive(&runs_in(directory), run);
     let now = read_clocks(now());
-    if !state.is_stated_beside("", &is_alive) {
+    if !state.is_stated_beside(&now, "", Some(&is_alive)) {
         state.take_over(&now, "", other_states(&path, quota)?, quota);
     }
-    let (of_dead, arriving) = state.of_dead(&now, quota, &is_alive);
-    state.advance(&now, quota, &is_alive);
+    let (of_dead, arriving) = state.of_dead(&now, quota, Some(&is_alive));
+    state.advance(&now, quota, Some(&is_alive));
     let left = state.left(&now, quota, None);
     let back = (left == 0).then(|| state.free_at(&now, quota, 1)).flatten();
     let mut processes: Vec<u32> = state.runs().filter_map(runs::process_of).collect();

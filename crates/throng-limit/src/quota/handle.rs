@@ -140,7 +140,7 @@ impl FileQuotaHandle {
         let states = others.iter().map(|other| other.contents.state.clone()).collect();
         let (now, session) = (read_clocks(now()), &self.session);
         let is_alive = |run: &str| session.runs.is_alive(run);
-        let joins = Participant { run: &self.name, now: &now, is_alive: &is_alive };
+        let joins = Participant { run: &self.name, now: &now, is_alive: Some(&is_alive) };
         joins.join(&mut contents.state, &self.quota, states);
         session.meet(&self.quota.name, &contents.state);
         self.reports = session.open(&self.path, &self.quota.unit, &self.name);
@@ -159,7 +159,7 @@ impl FileQuotaHandle {
     fn keep_up(&mut self, now: Time) -> io::Result<bool> {
         let (now, session) = (read_clocks(now), self.session.clone());
         let is_alive = |run: &str| session.runs.is_alive(run);
-        let participant = Participant { run: &self.name, now: &now, is_alive: &is_alive };
+        let participant = Participant { run: &self.name, now: &now, is_alive: Some(&is_alive) };
         let Some(files) = &mut self.files else { return Ok(true) };
         let Some(LockedFiles { own, contents, others }) = lock_all(files, &self.quota)? else {
             return Ok(false);
@@ -184,7 +184,7 @@ impl FileQuotaHandle {
         }
         let (now, session) = (read_clocks(now), self.session.clone());
         let is_alive = |run: &str| session.runs.is_alive(run);
-        let leases = Participant { run: &self.name, now: &now, is_alive: &is_alive };
+        let leases = Participant { run: &self.name, now: &now, is_alive: Some(&is_alive) };
         let locked = match &mut self.files {
             Some(files) if self.reports => lock_with_others(files, &session, &leases, &self.quota)?,
             Some(files) => files.lock()?,
@@ -221,7 +221,7 @@ impl FileQuotaHandle {
     fn leave(&mut self) -> io::Result<bool> {
         let (now, session) = (read_clocks(now()), self.session.clone());
         let is_alive = |run: &str| session.runs.is_alive(run);
-        let leaves = Participant { run: &self.name, now: &now, is_alive: &is_alive };
+        let leaves = Participant { run: &self.name, now: &now, is_alive: Some(&is_alive) };
         let locked = match &mut self.files {
             // A limit that is new may have taken over what this run leases.
             Some(files) if self.reports => lock_all(files, &self.quota)?,

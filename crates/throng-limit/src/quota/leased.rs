@@ -47,6 +47,16 @@ pub trait QuotaHandle: fmt::Debug + Send {
     /// durable when it returns.
     fn exchange(&mut self, now: Time, request: &LeaseRequest<'_>) -> LeaseReply;
 
+    /// The time from which the lease of the units goes on that an exchange has given.
+    fn leased_from(&self, now: Time) -> Time {
+        now
+    }
+
+    /// Whether the store can take back units of which it was told that they have arrived.
+    fn takes_back(&self) -> bool {
+        true
+    }
+
     /// Whether other runs leased units at the last exchange: they may give them back.
     fn others_lease(&self) -> bool {
         false
@@ -95,6 +105,8 @@ pub enum LeaseReply {
     Later(Option<Time>),
     /// Another process is writing: nothing was noted.
     Busy,
+    /// All is noted, and the units are asked for; the answer is worth asking for at this time.
+    Asked(Time),
     /// The store gives no units any more.
     Failed,
 }
@@ -162,10 +174,10 @@ impl LeasedLimiter {
             LeaseReply::Units(units) => (self.in_hand, self.back) = (self.in_hand + units, None),
             LeaseReply::Failed => self.failed = true,
             LeaseReply::Later(back) => self.back = back,
-            LeaseReply::Busy => {}
+            LeaseReply::Busy | LeaseReply::Asked(_) => {}
         }
         if !matches!(reply, LeaseReply::Busy | LeaseReply::Failed) {
-            self.lease_end = now.after(self.quota.lease());
+            self.lease_end = self.account.leased_from(now).after(self.quota.lease());
             self.reported = Some(self.in_flight + self.in_hand);
             self.arrived.clear();
             self.reset = None;
@@ -181,28 +193,34 @@ impl LeasedLimiter {
         if self.failed {
             return Availability::Never;
         }
-        let is_leased = now < self.lease_end;
-        if units <= self.in_hand && is_leased {
+        if self.has(now, units) {
             return Availability::Now;
         }
         if now < self.ask_again {
             return Availability::At(self.ask_again);
         }
-        if !is_leased {
+        if now >= self.lease_end {
             self.in_hand = 0;
         }
         let missing = units.saturating_sub(self.in_hand);
         let wanted = if missing > 0 { missing.max(self.quota.block()) } else { 0 };
         self.ask_again = match self.exchange(now, wanted, missing) {
-            LeaseReply::Units(_) => return Availability::Now,
+            LeaseReply::Units(_) if self.has(now, units) => return Availability::Now,
             LeaseReply::Failed => return Availability::Never,
-            LeaseReply::Busy => now.after(SOON),
+            // An answer that was late may give too few units.
+            LeaseReply::Units(_) | LeaseReply::Busy => now.after(SOON),
+            LeaseReply::Asked(answered) => answered,
             LeaseReply::Later(back) => {
                 self.in_hand = 0;
                 self.quota.next_look(now, back)
             }
         };
         Availability::At(self.ask_again)
+    }
+
+    /// Whether it has `units` that may be sent now.
+    fn has(&self, now: Time, units: u64) -> bool {
+        units <= self.in_hand && now < self.lease_end
     }
 
     /// Before a wait that may be long, reports the last answer, and gives back what is not
@@ -258,6 +276,7 @@ impl LeasedLimiter {
         match hold.noted {
             _ if hold.place == UnitsState::Free => return,
             Some(noted) if is_final || noted <= latest => return,
+            Some(_) if !self.account.takes_back() => return,
             Some(noted) => self.arrived.push((noted, -units)),
             None => self.in_flight = self.in_flight.saturating_sub(hold.units),
         }

@@ -10,6 +10,8 @@
 //! them, `account_files` locks them together, `file` reads and writes one. `runs` knows which
 //! runs live, `session` what the handles of this one share. `directory` has the places of the
 //! files, and `salt` keeps the names of accounts from telling more; `balance` shows what is left.
+//!
+//! `remote` is a store on the network, for runs on several machines.
 
 mod account;
 mod account_files;
@@ -27,6 +29,13 @@ mod handle;
 mod leased;
 pub use leased::{LeaseReply, LeaseRequest, LeasedLimiter, QuotaHandle, QuotaStore, ScopeKey};
 mod machine;
+mod remote;
+pub use remote::{
+    AccountLimits, Answer, Exchange, Ledger, LedgerError, LimitBalance, RemoteQuotaStore, Request,
+    StoreMemory,
+};
+#[cfg(test)]
+pub(crate) use remote::{Mailbox, MailboxHandle};
 mod runs;
 mod salt;
 pub use salt::{is_salt_lost, salt};
@@ -40,7 +49,6 @@ pub use terms::Quota;
 pub(crate) use terms::SharedTerms;
 mod turns;
 #[cfg(test)]
-pub(crate) use self::{
-    account::{OtherLimit, Participant, quota_of},
-    clocks::ClockSnapshot,
-};
+pub(crate) use self::account::{OtherLimit, Participant, quota_of};
+pub use clocks::ClockSnapshot;
+pub use machine::read_clocks;

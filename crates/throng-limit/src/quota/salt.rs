@@ -77,7 +77,8 @@ fn create(path: &Path, new: &Path, salt: &[u8; 32]) -> io::Result<()> {
     fs::rename(new, path)
 }
 
-fn random() -> io::Result<[u8; 32]> {
+/// Random bytes of the system.
+pub fn random() -> io::Result<[u8; 32]> {
     let mut salt = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut salt)?;
     Ok(salt)

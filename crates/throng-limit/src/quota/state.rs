@@ -6,7 +6,8 @@
 //! attempt only on units that it leases. It gives them back as arrived, with the time of
 //! the answer, or of giving up and linger; as free only if nothing was sent on them. What a
 //! dead run leased counts as arrived linger after the run was found dead, or linger after the
-//! longest wait for an answer to what was sent when its lease ended. So the proof of each kind
+//! longest wait for an answer to what was sent when its lease ended. Where it can't be checked
+//! whether a run lives, as on another machine, it leases its units until then. So the proof of each kind
 //! holds for all runs together: where one process keeps what is in flight and what counts
 //! within N, all of them do.
 //!
@@ -34,6 +35,8 @@ const CLOCK_TOLERANCE: i64 = 50_000;
 const SEND_TIME: Duration = Duration::from_secs(1);
 /// Time by which a run may be late to ask for units that are kept for it.
 const TURN: Duration = Duration::from_millis(30);
+/// Such a time of a run on another machine, whose requests come together and over a network.
+const REMOTE_TURN: Duration = Duration::from_millis(250);
 /// Number of runs that may search at once, each of which sends seldom then.
 const SEARCHES: u64 = 4;
 /// Limits that were last written within this time may be those of one run.
@@ -64,6 +67,10 @@ struct Lease {
     /// The longest wait for an answer, in microseconds; 0 if it is not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     timeout: u64,
+    /// The latest time at which an attempt of the run arrives, unless the run is heard of
+    /// before; 0 if it can be checked whether the run lives.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    lapse: u64,
     /// The units that the run believes the server allows, where refusals have taught it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     learnt: Option<u64>,
@@ -76,14 +83,35 @@ struct Lease {
 }
 
 impl Lease {
-    fn new(now: &ClockSnapshot, quota: &Quota, request: &LeaseRequest<'_>) -> Lease {
-        Lease {
+    fn new(now: &ClockSnapshot, quota: &Quota, request: &LeaseRequest<'_>, lapses: bool) -> Lease {
+        let lease = Lease {
             kept: request.kept,
             until: now.line() + micros(quota.lease()),
             timeout: micros(quota.timeout),
+            lapse: 0,
             learnt: request.learnt,
             search: request.search,
             reports_only: false,
+        };
+        let lapse = if lapses { lease.given_up(quota) + micros(quota.linger) } else { 0 };
+        Lease { lapse, ..lease }
+    }
+
+    /// The time by which a run has given up what it has sent until its lease ended.
+    fn given_up(&self, quota: &Quota) -> u64 {
+        self.until + micros(SEND_TIME) + self.timeout.max(micros(quota.linger))
+    }
+
+    /// Whether the run of this name lives, which can perhaps be checked.
+    fn is_alive(
+        &self,
+        now: &ClockSnapshot,
+        name: &str,
+        is_alive: Option<&dyn Fn(&str) -> bool>,
+    ) -> bool {
+        match is_alive.filter(|_| self.lapse == 0) {
+            Some(is_alive) => is_alive(name),
+            None => now.line() <= self.lapse,
         }
     }
 
@@ -97,9 +125,11 @@ impl Lease {
     /// The latest time at which an attempt of a dead run arrives. It was given up at the
     /// latest when the run was found dead, or when the longest wait for an answer was over.
     fn latest_arrival(&self, now: &ClockSnapshot, quota: &Quota) -> u64 {
-        let linger = micros(quota.linger);
-        let given_up = self.until + micros(SEND_TIME) + self.timeout.max(linger);
-        given_up.min(now.line()) + linger
+        match self.lapse {
+            // Its process is known to have ended.
+            0 => self.given_up(quota).min(now.line()) + micros(quota.linger),
+            lapse => lapse,
+        }
     }
 }
 
@@ -127,9 +157,15 @@ impl QuotaState {
 
     /// Converts the state to the clocks of now, counts the units of dead runs as arrived,
     /// and drops units that don't count any more.
-    pub fn advance(&mut self, now: &ClockSnapshot, quota: &Quota, is_alive: &dyn Fn(&str) -> bool) {
+    pub fn advance(
+        &mut self,
+        now: &ClockSnapshot,
+        quota: &Quota,
+        is_alive: Option<&dyn Fn(&str) -> bool>,
+    ) {
         self.follow_clocks(now, quota);
-        let dead: Vec<String> = self.runs.keys().filter(|run| !is_alive(run)).cloned().collect();
+        let dead = self.runs.iter().filter(|(run, lease)| !lease.is_alive(now, run, is_alive));
+        let dead: Vec<String> = dead.map(|(run, _)| run.clone()).collect();
         for run in dead {
             if let Some(lease) = self.runs.remove(&run) {
                 self.arrivals.count(lease.latest_arrival(now, quota), signed(lease.kept));
@@ -166,16 +202,24 @@ impl QuotaState {
     fn shift(&mut self, now: &ClockSnapshot, later: i64, quota: &Quota) {
         self.arrivals.shift(now, later, quota);
         for lease in self.runs.values_mut() {
-            lease.until = lease.until.saturating_add_signed(later).min(now.line());
+            let (until, arriving) = (lease.until, lease.lapse.saturating_sub(lease.until));
+            lease.until = until.saturating_add_signed(later).min(now.line());
+            lease.lapse = if lease.lapse == 0 { 0 } else { lease.until + arriving };
         }
     }
 
     /// The disk may not have had the last use before the machine was restarted: all units
     /// count as lost when it started.
     fn fill_at_start(&mut self, quota: &Quota) {
-        let start = line(Time::ZERO.after(quota.linger));
-        let arrivals = Arrivals::new(vec![(start, quota.units())], None);
+        let arrivals = full_since(Time::ZERO, quota);
         *self = QuotaState { clock: self.clock.clone(), arrivals, ..QuotaState::default() };
+    }
+
+    /// A limit of which nothing is known of the time before `since`: all units may have been
+    /// sent just then.
+    pub fn full(now: &ClockSnapshot, quota: &Quota, since: Time) -> QuotaState {
+        let arrivals = full_since(since, quota);
+        QuotaState { clock: now.clock.clone(), arrivals, ..QuotaState::default() }
     }
 
     /// Records the arrivals and the leased units of a run that states this limit.
@@ -185,13 +229,14 @@ impl QuotaState {
         quota: &Quota,
         run: &str,
         request: &LeaseRequest<'_>,
+        lapses: bool,
     ) {
         self.arrivals.count_all(request.arrived);
         if let Some(reset) = request.reset {
             self.arrivals.note_reset(quota, reset);
         }
         self.arrivals.set_resolution(quota.resolution());
-        self.runs.insert(run.to_owned(), Lease::new(now, quota, request));
+        self.runs.insert(run.to_owned(), Lease::new(now, quota, request, lapses));
         self.arrivals.expire(now, quota);
     }
 
@@ -203,6 +248,7 @@ impl QuotaState {
         stated: &Quota,
         run: &str,
         request: &LeaseRequest<'_>,
+        lapses: bool,
     ) {
         self.arrivals.count_all(request.arrived);
         // Another handle of the run may have been taken over.
@@ -212,7 +258,7 @@ impl QuotaState {
             learnt: None,
             search: None,
             reports_only: true,
-            ..Lease::new(now, stated, request)
+            ..Lease::new(now, stated, request, lapses)
         };
         self.runs.insert(run.to_owned(), lease);
     }
@@ -233,7 +279,7 @@ impl QuotaState {
         let missing = (needed + kept).saturating_sub(left);
         if needed > 0 && missing > 0 {
             let back = self.free_at(now, quota, missing);
-            self.turns.wait(run, needed, asks_again(now, quota, back));
+            self.turns.wait(run, needed, self.asks_again(now, quota, run, back));
             return LeaseReply::Later(back);
         }
         self.turns.stop_waiting(run);
@@ -248,8 +294,15 @@ impl QuotaState {
             lease.kept += units;
         }
         if units > 0 {
-            self.turns.serve(run, units, asks_again(now, quota, None));
+            self.turns.serve(run, units, self.asks_again(now, quota, run, None));
         }
+    }
+
+    /// The time by which a run asks again that wants units, which come back at `back`.
+    fn asks_again(&self, now: &ClockSnapshot, quota: &Quota, run: &str, back: Option<Time>) -> u64 {
+        let is_remote = self.runs.get(run).is_some_and(|lease| lease.lapse > 0);
+        let turn = if is_remote { REMOTE_TURN } else { TURN };
+        line(quota.next_look(now.time, back).after(turn + quota.terms.span / 200))
     }
 
     /// Takes over the turns of a copy of this state.
@@ -331,9 +384,9 @@ impl QuotaState {
         &self,
         now: &ClockSnapshot,
         quota: &Quota,
-        is_alive: &dyn Fn(&str) -> bool,
+        is_alive: Option<&dyn Fn(&str) -> bool>,
     ) -> (u64, Duration) {
-        let dead = self.runs.iter().filter(|(run, _)| !is_alive(run));
+        let dead = self.runs.iter().filter(|(run, lease)| !lease.is_alive(now, run, is_alive));
         dead.fold((0, Duration::ZERO), |(units, longest), (_, lease)| {
             let left = lease.latest_arrival(now, quota).saturating_sub(now.line());
             let may_arrive = if left > 0 { lease.kept } else { 0 };
@@ -358,9 +411,20 @@ impl QuotaState {
     }
 
     /// Whether a run that lives states this limit, other than the run of this handle.
-    pub fn is_stated_beside(&self, run: &str, is_alive: &dyn Fn(&str) -> bool) -> bool {
+    pub fn is_stated_beside(
+        &self,
+        now: &ClockSnapshot,
+        run: &str,
+        is_alive: Option<&dyn Fn(&str) -> bool>,
+    ) -> bool {
         let mut stated = self.runs.iter().filter(|(_, lease)| !lease.reports_only);
-        stated.any(|(name, _)| id_of(name) != id_of(run) && is_alive(name))
+        stated.any(|(name, lease)| id_of(name) != id_of(run) && lease.is_alive(now, name, is_alive))
+    }
+
+    /// The handles of this run that state this limit.
+    pub fn handles_of(&self, run: &str) -> impl Iterator<Item = &str> {
+        let stated = self.runs.iter().filter(|(_, lease)| !lease.reports_only);
+        stated.map(|(name, _)| name.as_str()).filter(move |name| id_of(name) == run)
     }
 
     /// Takes over what the other limits of the same account have counted since this state
@@ -381,8 +445,9 @@ impl QuotaState {
         for (name, lease) in newest.runs.iter().filter(|(name, _)| id_of(name) != id_of(run)) {
             let known = self.runs.entry(name.clone()).or_default();
             let (kept, until) = (known.kept.max(lease.kept), known.until.max(lease.until));
+            let lapse = known.lapse.max(lease.lapse);
             let known_of_other = Lease { learnt: None, search: None, ..lease.clone() };
-            *known = Lease { kept, until, reports_only: true, ..known_of_other };
+            *known = Lease { kept, until, lapse, reports_only: true, ..known_of_other };
         }
     }
 
@@ -433,9 +498,9 @@ impl QuotaState {
     }
 }
 
-/// The time by which a run asks again that wants units, which come back at `back`.
-fn asks_again(now: &ClockSnapshot, quota: &Quota, back: Option<Time>) -> u64 {
-    line(quota.next_look(now.time, back).after(TURN + quota.terms.span / 200))
+/// All units of a limit as lost requests that were given up at this time.
+fn full_since(since: Time, quota: &Quota) -> Arrivals {
+    Arrivals::new(vec![(line(since.after(quota.linger)), quota.units())], None)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Guard, Shard};
 use crate::kinds::Terms;
@@ -75,7 +76,8 @@ pub(crate) enum Lifetime {
 }
 
 /// The event by which an attempt has arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum ArrivalEvent {
     /// Its answer's head is seen.
     Answered,

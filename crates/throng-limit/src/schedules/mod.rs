@@ -13,6 +13,7 @@ use crate::{Guard, Policy, Settings, Workload};
 
 mod memory;
 mod recovery;
+mod remote;
 mod servers;
 mod shared;
 mod world;

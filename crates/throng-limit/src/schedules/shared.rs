@@ -173,7 +173,7 @@ impl Runs {
 }
 
 /// Kinds that runs share, whose servers are sure of their count.
-const KINDS: [Kind; 9] = [
+pub(super) const KINDS: [Kind; 9] = [
     Kind::Sliding,
     Kind::Clock,
     Kind::FirstUse,
@@ -188,7 +188,7 @@ const KINDS: [Kind; 9] = [
 /// Kinds whose text says all of the limit, and which a run states as long as it lives.
 const BY_TEXT: [Kind; 4] = [Kind::Sliding, Kind::FirstUse, Kind::Counter, Kind::Tokens];
 
-fn any_case(seed: u64, kinds: &[Kind]) -> Case {
+pub(super) fn any_case(seed: u64, kinds: &[Kind]) -> Case {
     let mut random = StdRng::seed_from_u64(seed ^ 0x5A);
     let first = random.random_range(0..kinds.len());
     let second = random.random_range(0..kinds.len());

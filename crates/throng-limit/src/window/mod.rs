@@ -24,6 +24,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::adapt::{Controller, ObservedRate};
 use crate::config::Guard;
@@ -34,8 +35,45 @@ use crate::time::Time;
 use crate::window::slots::{Slots, Timeline};
 use crate::window::smoother::{Smoother, share, spread_gap};
 
+/// A kind of window in figures, as another machine gets it. Times are in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "window")]
+pub enum WindowFigures {
+    /// It begins with each arrival.
+    Sliding {
+        /// The time for which a unit counts.
+        hold: u64,
+    },
+    /// It begins at a multiple of its length on the clock.
+    Clock {
+        /// The length.
+        period: u64,
+        /// The difference of the clocks that is allowed for.
+        skew: u64,
+    },
+    /// It begins at midnight.
+    Midnight {
+        /// The name of the time zone.
+        zone: String,
+        /// The difference of the clocks that is allowed for.
+        skew: u64,
+    },
+    /// It ends at a time that the server tells.
+    UntilReset {
+        /// The time for which a unit counts without that.
+        hold: u64,
+        /// The difference of the clocks that is allowed for.
+        skew: u64,
+    },
+}
+
 /// How long a unit counts.
 pub trait WindowKind: fmt::Debug + Send + Sync {
+    /// The kind in figures; none if runs don't share it.
+    fn figures(&self) -> Option<WindowFigures> {
+        None
+    }
+
     /// Whether units come back together, so that there are few times to remember.
     fn coincides(&self) -> bool {
         false

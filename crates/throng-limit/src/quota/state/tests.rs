@@ -43,13 +43,15 @@ fn exchange(
     request: &LeaseRequest<'_>,
 ) -> LeaseReply {
     let is_alive = |_: &str| true;
-    Participant { run, now, is_alive: &is_alive }.exchange(state, quota, &mut [], request).reply
+    Participant { run, now, is_alive: Some(&is_alive) }
+        .exchange(state, quota, &mut [], request)
+        .reply
 }
 
 /// A state with these units arrived at noon, an hour after the machine's start.
 fn used(quota: &Quota, units: u64) -> QuotaState {
     let (mut state, now) = (QuotaState::default(), now(HOUR, NOON, "a"));
-    state.advance(&now, quota, &|_| true);
+    state.advance(&now, quota, Some(&|_| true));
     let arrived = [(now.time, i64::try_from(units).unwrap())];
     let request = LeaseRequest { arrived: &arrived, ..request_for(0) };
     let request = LeaseRequest { least: 0, ..request };
@@ -59,7 +61,7 @@ fn used(quota: &Quota, units: u64) -> QuotaState {
 
 /// The units left at that time.
 fn left(mut state: QuotaState, quota: &Quota, now: &ClockSnapshot) -> u64 {
-    state.advance(now, quota, &|_| true);
+    state.advance(now, quota, Some(&|_| true));
     state.left(now, quota, None)
 }
 
@@ -73,7 +75,7 @@ fn used_units_are_free_a_day_later() {
         assert_eq!(left(state.clone(), &quota, &later(day - 1)), 5, "{rate}");
         assert_eq!(left(state.clone(), &quota, &later(day + 1)), 25, "{rate}");
         let (mut state, then) = (state, later(1));
-        state.advance(&then, &quota, &|_| true);
+        state.advance(&then, &quota, Some(&|_| true));
         let reply =
             exchange(&mut state, &then, &quota, "2", &LeaseRequest { least: 6, ..request_for(6) });
         let LeaseReply::Later(Some(time)) = reply else {
@@ -96,7 +98,7 @@ fn a_clock_that_is_set_releases_nothing_early() {
         // calendar knows midnight.
         let mut state = used(&quota, 25);
         let back = |hours: u64| now(HOUR + hours * HOUR, NOON + hours * HOUR - 5 * HOUR, "a");
-        state.advance(&back(1), &quota, &|_| true);
+        state.advance(&back(1), &quota, Some(&|_| true));
         assert_eq!(left(state.clone(), &quota, &back(day - 1)), 0, "{rate}");
         let later = if rate == "25/1d" { 1 } else { 6 };
         assert_eq!(left(state, &quota, &back(day + later)), 25, "{rate}");
@@ -117,7 +119,7 @@ fn units_used_before_a_restart_of_the_machine_are_free_in_time() {
         assert_eq!(left(used(&quota, 25), &quota, &started(hours + 1)), 25, "{rate}");
         let mut state = used(&quota, 25);
         let then = started(hours - 1);
-        state.advance(&then, &quota, &|_| true);
+        state.advance(&then, &quota, Some(&|_| true));
         let LeaseReply::Later(Some(time)) =
             exchange(&mut state, &then, &quota, "2", &request_for(1))
         else {
@@ -133,7 +135,7 @@ fn a_clock_that_was_years_ahead_blocks_a_quota_for_one_period_only() {
     let quota = quota("25/1d");
     let mut state = used(&quota, 25);
     let year = 365 * 24 * HOUR;
-    state.advance(&now(HOUR, NOON - year, "b"), &quota, &|_| true);
+    state.advance(&now(HOUR, NOON - year, "b"), &quota, Some(&|_| true));
     assert_eq!(left(state.clone(), &quota, &now(HOUR, NOON - year, "b")), 0);
     let later = now(26 * HOUR, NOON - year + 25 * HOUR, "b");
     assert_eq!(left(state, &quota, &later), 25);
@@ -143,7 +145,7 @@ fn a_clock_that_was_years_ahead_blocks_a_quota_for_one_period_only() {
 fn the_leased_units_of_a_dead_run_count_as_used() {
     let quota = quota("25/1d");
     let (mut state, noon) = (QuotaState::default(), now(HOUR, NOON, "a"));
-    state.advance(&noon, &quota, &|_| true);
+    state.advance(&noon, &quota, Some(&|_| true));
     assert_eq!(exchange(&mut state, &noon, &quota, "1", &request_for(10)), LeaseReply::Units(10));
     assert_eq!(exchange(&mut state, &noon, &quota, "2", &request_for(99)), LeaseReply::Units(15));
     assert_eq!(exchange(&mut state, &noon, &quota, "3", &request_for(1)), LeaseReply::Later(None));
@@ -151,7 +153,7 @@ fn the_leased_units_of_a_dead_run_count_as_used() {
     let request = LeaseRequest { least: 0, ..request_for(0) };
     exchange(&mut state, &noon, &quota, "2", &request);
     let later = now(2 * HOUR, NOON + HOUR, "a");
-    state.advance(&later, &quota, &|run| run != "1");
+    state.advance(&later, &quota, Some(&|run| run != "1"));
     assert_eq!(state.left(&later, &quota, None), 15);
     assert_eq!(left(state, &quota, &now(27 * HOUR, NOON + 26 * HOUR, "a")), 25);
 }
@@ -193,8 +195,8 @@ fn a_dead_run_with_a_long_timeout_counts_until_its_last_request_can_have_arrived
     // Its lease was over after a second; what it sent then was given up after two minutes.
     let later = seconds(110);
     let dead = |run: &str| run != "dead";
-    assert_eq!(state.of_dead(&later, &quota, &dead), (10, Duration::from_secs(1)));
-    state.advance(&later, &quota, &dead);
+    assert_eq!(state.of_dead(&later, &quota, Some(&dead)), (10, Duration::from_secs(1)));
+    state.advance(&later, &quota, Some(&dead));
     assert_eq!(state.left(&seconds(170), &quota, None), 15);
 }
 
@@ -278,7 +280,7 @@ fn many_units_share_entries() {
     let mut state = QuotaState::default();
     for minute in 0..2_000 {
         let now = now(HOUR + minute * 60_000, NOON + minute * 60_000, "a");
-        state.advance(&now, &quota, &|_| true);
+        state.advance(&now, &quota, Some(&|_| true));
         let before = now.time.before(Duration::from_secs(30));
         let arrived = [(before, 500), (now.time, 500), (before, -200)];
         let request = LeaseRequest { arrived: &arrived, ..request_for(1) };
@@ -376,7 +378,7 @@ impl World {
         self.written = (self.boot, self.skew);
         let arrived = [(now.time, i64::try_from(in_flight).unwrap())];
         let alive: Vec<String> = self.runs.iter().map(|run| run.name.clone()).collect();
-        self.state.advance(&now, &self.quota, &|run| alive.iter().any(|it| it == run));
+        self.state.advance(&now, &self.quota, Some(&|run| alive.iter().any(|it| it == run)));
         let request = LeaseRequest {
             arrived: &arrived[..usize::from(in_flight > 0)],
             kept: in_hand,

@@ -195,7 +195,7 @@ impl Handle {
         let is_alive = |name: &str| {
             name.split('.').next().is_some_and(|run| alive.contains(&run.parse().unwrap()))
         };
-        let participant = Participant { run: &name, now: &now, is_alive: &is_alive };
+        let participant = Participant { run: &name, now: &now, is_alive: Some(&is_alive) };
         act(self, &mut account, &participant)
     }
 }

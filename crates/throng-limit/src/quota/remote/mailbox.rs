@@ -1,0 +1,559 @@
+//! The requests that the limiters of one run have for a store on the network, and the answers
+//! to them. Pure: time is an argument.
+//!
+//! A limiter leaves what it tells and wants here, and finds the answer here later. One exchange
+//! is on its way at a time, with the requests of all limiters; it is repeated until its answer
+//! is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::limiter::{OtherSearches, SearchReport};
+use crate::quota::leased::{LeaseReply, LeaseRequest, QuotaHandle};
+use crate::quota::remote::message::{
+    Answer, Arrived, Exchange, Request, Terms, age, millis, of_millis,
+};
+use crate::quota::terms::Quota;
+use crate::time::Time;
+
+/// The requests of one run's limiters.
+#[derive(Debug)]
+pub struct Mailbox {
+    run: String,
+    slots: BTreeMap<u64, Slot>,
+    /// The slots that have something to send.
+    news: BTreeSet<u64>,
+    /// The slots that have units which their limiters don't have yet.
+    unclaimed: BTreeSet<u64>,
+    /// The most other runs that have shared a limit at a time, by its name.
+    most_others: BTreeMap<String, u64>,
+    slots_made: u64,
+    sequence: u64,
+    on_its_way: Option<OnItsWay>,
+    /// When the last exchange was sent first.
+    last: Time,
+    /// Why the store gives no units any more.
+    failure: Option<String>,
+    /// Number of exchanges, and of answers to them.
+    exchanges: u64,
+}
+
+/// The place of one limiter in a mailbox.
+#[derive(Debug)]
+struct Slot {
+    account: String,
+    quota: Quota,
+    terms: Option<Terms>,
+    /// What is to be sent next.
+    posted: Option<Posted>,
+    /// Units that the limiter keeps, as far as it has told.
+    kept: u64,
+    /// Arrivals that are to be sent next.
+    arrived: Vec<(Time, i64)>,
+    /// Units that were granted, and that the limiter doesn't have yet.
+    unclaimed: u64,
+    /// That there were too few units: when that was known, and when there may be enough.
+    refusal: Option<(Time, Option<Time>)>,
+    /// When the last exchange was sent that was answered.
+    leased_from: Time,
+    last: Answer,
+    /// Number of units that are asked for at least, so that few exchanges are needed.
+    block: u64,
+    claimed: Time,
+    is_known: bool,
+    has_ended: bool,
+}
+
+/// A limiter's state when it asked last.
+#[derive(Debug, Clone, Copy)]
+struct Posted {
+    time: Time,
+    /// Units that it keeps, without those that are unclaimed.
+    kept: u64,
+    wanted: u64,
+    least: u64,
+    reset: Option<Time>,
+    learnt: Option<u64>,
+    search: Option<SearchReport>,
+}
+
+/// An exchange whose answer is not there yet.
+#[derive(Debug)]
+struct OnItsWay {
+    sequence: u64,
+    sent: Time,
+    requests: Vec<Sent>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    slot: u64,
+    posted: Posted,
+    arrived: Vec<(Time, u64)>,
+    ends: bool,
+}
+
+/// Number of units for which one exchange is worth it.
+const WORTH: f64 = 10.0;
+/// Bounds of the time between two exchanges.
+const SHORTEST: Duration = Duration::from_millis(5);
+const LONGEST: Duration = Duration::from_millis(100);
+/// Part of a limit's period that passes between two exchanges at most, while few runs share it.
+const PART: u32 = 25;
+const FEW: u32 = 4;
+/// How long a report waits for a request for units with which it can go.
+const REPORTED: Duration = Duration::from_millis(50);
+/// Time after which a refusal is asked anew.
+const STALE: Duration = Duration::from_millis(100);
+/// Time for which a limiter asks for units at once, so that few exchanges are needed.
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// Part of a limit's units that are asked for at once at most.
+const LARGEST_PART: u64 = 4;
+/// The usual time until an exchange is answered.
+const ROUND_TRIP: Duration = Duration::from_millis(1);
+
+impl Mailbox {
+    /// The mailbox of a run with this name, which no other has.
+    #[must_use]
+    pub fn new(run: String) -> Mailbox {
+        Mailbox {
+            run,
+            slots: BTreeMap::new(),
+            news: BTreeSet::new(),
+            unclaimed: BTreeSet::new(),
+            most_others: BTreeMap::new(),
+            slots_made: 0,
+            sequence: 0,
+            on_its_way: None,
+            last: Time::ZERO,
+            failure: None,
+            exchanges: 0,
+        }
+    }
+
+    /// A place for a limiter. Gives its number.
+    pub fn open(&mut self, account: String, quota: &Quota) -> u64 {
+        let number = self.slots_made;
+        self.slots_made += 1;
+        let terms = Terms::of(quota);
+        self.slots.insert(
+            number,
+            Slot {
+                account,
+                quota: quota.clone(),
+                terms,
+                posted: None,
+                kept: 0,
+                arrived: Vec::new(),
+                unclaimed: 0,
+                refusal: None,
+                leased_from: Time::ZERO,
+                last: Answer::default(),
+                block: 1,
+                claimed: Time::ZERO,
+                is_known: false,
+                has_ended: false,
+            },
+        );
+        number
+    }
+
+    /// The store gives no units any more, for this reason.
+    pub fn fail(&mut self, reason: String) {
+        self.failure.get_or_insert(reason);
+    }
+
+    /// Why the store gives no units any more, if so.
+    pub fn failure(&self) -> Option<&String> {
+        self.failure.as_ref()
+    }
+
+    /// The most other runs that have shared this limit at a time.
+    pub fn most_others(&self, limit: &str) -> u64 {
+        self.most_others.get(limit).copied().unwrap_or(0)
+    }
+
+    /// Whether nothing is left to send.
+    pub fn is_done(&self) -> bool {
+        self.on_its_way.is_none() && self.news.is_empty()
+    }
+
+    /// What a limiter tells and wants, and what it is answered at once.
+    fn ask(&mut self, number: u64, now: Time, request: &LeaseRequest<'_>) -> LeaseReply {
+        if self.failure.is_some() {
+            return LeaseReply::Failed;
+        }
+        let Some(slot) = self.slots.get_mut(&number) else { return LeaseReply::Failed };
+        let reply = slot.ask(now, request);
+        if slot.has_news() {
+            self.news.insert(number);
+        }
+        if slot.unclaimed == 0 {
+            self.unclaimed.remove(&number);
+        }
+        reply.unwrap_or_else(|| LeaseReply::Asked(self.answered(now)))
+    }
+
+    /// When an answer is worth asking for.
+    fn answered(&self, now: Time) -> Time {
+        match &self.on_its_way {
+            // The longer it takes, the later.
+            Some(it) => now.after((now.since(it.sent) / 4).clamp(ROUND_TRIP, LONGEST)),
+            None => self.due().unwrap_or(now).max(now).after(ROUND_TRIP),
+        }
+    }
+
+    /// A limiter has sent its last request.
+    fn end(&mut self, number: u64) {
+        let Some(slot) = self.slots.get_mut(&number) else { return };
+        let is_of_slot = |sent: &Sent| sent.slot == number;
+        let is_on_its_way =
+            self.on_its_way.as_ref().is_some_and(|it| it.requests.iter().any(is_of_slot));
+        if slot.is_known || slot.has_news() || is_on_its_way {
+            slot.has_ended = true;
+            self.news.insert(number);
+        } else {
+            self.slots.remove(&number);
+        }
+    }
+
+    /// When the next exchange is to be sent; none while there is nothing to send, or while one
+    /// is on its way.
+    pub fn due(&self) -> Option<Time> {
+        if self.on_its_way.is_some() || self.failure.is_some() {
+            return None;
+        }
+        let news = || self.news.iter().filter_map(|slot| self.slots.get(slot));
+        let gap = news().filter(|slot| slot.wants()).map(Slot::gap).min().unwrap_or(LONGEST);
+        let soonest = self.last.after(gap.max(SHORTEST));
+        let times = news().map(|slot| {
+            let posted = slot.posted.map_or(Time::ZERO, |posted| posted.time);
+            let wait = if slot.wants() || slot.has_ended { Duration::ZERO } else { REPORTED };
+            posted.after(wait)
+        });
+        let unclaimed = self.unclaimed.iter().filter_map(|slot| self.slots.get(slot));
+        let first = times.chain(unclaimed.map(Slot::lease_end)).min()?;
+        Some(first.max(soonest))
+    }
+
+    /// Begins an exchange with all that is to be sent. Gives false if there is nothing, or if
+    /// the answer to the one before is not there.
+    pub fn begin(&mut self, now: Time) -> bool {
+        if self.on_its_way.is_some() {
+            return false;
+        }
+        self.give_back(now);
+        let news = std::mem::take(&mut self.news).into_iter();
+        let take = |number: u64| Some(self.slots.get_mut(&number)?.take(number, now));
+        let requests: Vec<Sent> = news.filter_map(take).collect();
+        if requests.is_empty() {
+            return false;
+        }
+        self.sequence += 1;
+        self.last = now;
+        self.on_its_way = Some(OnItsWay { sequence: self.sequence, sent: now, requests });
+        true
+    }
+
+    /// Gives back what no limiter has claimed while its lease went on.
+    fn give_back(&mut self, now: Time) {
+        for number in std::mem::take(&mut self.unclaimed) {
+            match self.slots.get_mut(&number) {
+                Some(slot) if slot.lease_end() <= now => {
+                    slot.unclaimed = 0;
+                    self.news.insert(number);
+                }
+                Some(_) => drop(self.unclaimed.insert(number)),
+                None => {}
+            }
+        }
+    }
+
+    /// The exchange that is on its way, with the ages that all times have now.
+    pub fn exchange(&self, now: Time) -> Option<Exchange> {
+        let on_its_way = self.on_its_way.as_ref()?;
+        let request = |sent: &Sent| self.slots.get(&sent.slot).map(|slot| slot.request(sent, now));
+        Some(Exchange {
+            run: self.run.clone(),
+            sequence: on_its_way.sequence,
+            requests: on_its_way.requests.iter().filter_map(request).collect(),
+        })
+    }
+
+    /// Takes the answers to the exchange with this number; those to another are ignored.
+    pub fn receive(&mut self, sequence: u64, answers: &[Answer], now: Time) {
+        let is_due =
+            |it: &mut OnItsWay| it.sequence == sequence && it.requests.len() == answers.len();
+        let Some(on_its_way) = self.on_its_way.take_if(is_due) else { return };
+        self.exchanges += 1;
+        for (sent, answer) in on_its_way.requests.iter().zip(answers) {
+            if let Some(slot) = self.slots.get_mut(&sent.slot) {
+                slot.receive(on_its_way.sent, *answer, now);
+                if slot.unclaimed > 0 {
+                    self.unclaimed.insert(sent.slot);
+                }
+                let most = self.most_others.entry(slot.quota.name.clone()).or_default();
+                *most = answer.others.max(*most);
+            }
+            if sent.ends {
+                self.slots.remove(&sent.slot);
+            }
+        }
+    }
+
+    /// Number of exchanges that were answered.
+    pub fn exchanges(&self) -> u64 {
+        self.exchanges
+    }
+}
+
+impl Slot {
+    fn has_news(&self) -> bool {
+        self.posted.is_some() || self.has_ended
+    }
+
+    fn wants(&self) -> bool {
+        self.posted.is_some_and(|posted| posted.wanted > 0)
+    }
+
+    /// The time between two exchanges that want units of this limit: the same for all runs that
+    /// share it, so that none gets more by asking more often.
+    fn gap(&self) -> Duration {
+        let runs = u32::try_from(self.last.others + 1).unwrap_or(u32::MAX);
+        let span = self.quota.terms.span;
+        let worth = span.as_secs_f64() * WORTH / self.quota.units().max(1) as f64;
+        let worth = Duration::from_secs_f64(worth.min(1.0)).saturating_mul(runs);
+        let longest = (span / PART).saturating_mul(runs.div_ceil(FEW)).min(LONGEST);
+        worth.min(longest).max(SHORTEST)
+    }
+
+    fn take(&mut self, slot: u64, now: Time) -> Sent {
+        let nothing = Posted {
+            time: now,
+            kept: self.kept,
+            wanted: 0,
+            least: 0,
+            reset: None,
+            learnt: None,
+            search: None,
+        };
+        let posted = self.posted.take().unwrap_or(nothing);
+        // What was granted since the limiter has asked is kept, too.
+        let kept = posted.kept + self.unclaimed;
+        Sent {
+            slot,
+            posted: Posted { kept, ..posted },
+            arrived: netted(&std::mem::take(&mut self.arrived)),
+            ends: self.has_ended,
+        }
+    }
+
+    fn request(&self, sent: &Sent, now: Time) -> Request {
+        let posted = &sent.posted;
+        Request {
+            account: self.account.clone(),
+            limit: self.quota.name.clone(),
+            limiter: sent.slot,
+            timeout: millis(self.quota.timeout),
+            linger: Some(millis(self.quota.linger)),
+            terms: self.terms.clone(),
+            kept: if sent.ends { 0 } else { posted.kept },
+            wanted: posted.wanted,
+            least: posted.least,
+            arrived: sent
+                .arrived
+                .iter()
+                .map(|&(time, units)| Arrived { age: age(now, time), units })
+                .collect(),
+            reset: posted.reset.map(|reset| -age(now, reset)),
+            learnt: posted.learnt,
+            search: posted.search,
+            known: self.is_known,
+            ends: sent.ends,
+        }
+    }
+
+    fn receive(&mut self, sent: Time, answer: Answer, now: Time) {
+        self.leased_from = sent;
+        self.is_known = true;
+        self.unclaimed += answer.units;
+        let retry = answer.retry.map(|retry| now.after(of_millis(retry)));
+        self.refusal = answer.later.then_some((now, retry));
+        self.last = answer;
+    }
+
+    /// Notes what the limiter tells and wants, and gives the answer if it is there.
+    fn ask(&mut self, now: Time, request: &LeaseRequest<'_>) -> Option<LeaseReply> {
+        if request.wanted == 0 {
+            self.post(now, request);
+            return Some(LeaseReply::Units(0));
+        }
+        let refusal = self.refusal.take();
+        if let Some(posted) = &mut self.posted {
+            (posted.wanted, posted.least) = (0, 0);
+        }
+        if self.unclaimed > 0 {
+            return Some(self.claim(now, request));
+        }
+        if let Some((known, back)) = refusal
+            && now.since(known) < STALE
+        {
+            self.report(now, request);
+            return Some(LeaseReply::Later(back));
+        }
+        self.post(now, request);
+        None
+    }
+
+    /// Notes what the limiter tells and wants.
+    fn post(&mut self, now: Time, request: &LeaseRequest<'_>) {
+        self.arrived.extend_from_slice(request.arrived);
+        let before = self.posted;
+        // A report leaves it at what is wanted.
+        let wanted_before = before.map_or((0, 0), |before| (before.wanted, before.least));
+        let wanted = (request.wanted.max(self.block), request.least);
+        let (wanted, least) = if request.wanted > 0 { wanted } else { wanted_before };
+        self.kept = request.kept;
+        self.posted = Some(Posted {
+            time: before.map_or(now, |before| before.time),
+            kept: request.kept,
+            wanted,
+            least,
+            reset: request.reset.or(before.and_then(|before| before.reset)),
+            learnt: request.learnt,
+            search: request.search,
+        });
+    }
+
+    /// Notes what the limiter tells, unless that is nothing new.
+    fn report(&mut self, now: Time, request: &LeaseRequest<'_>) {
+        if self.posted.is_some() || !request.arrived.is_empty() {
+            self.post(now, &LeaseRequest { wanted: 0, least: 0, ..*request });
+        }
+    }
+
+    /// When the lease of the units ends that were granted.
+    fn lease_end(&self) -> Time {
+        self.leased_from.after(self.quota.lease())
+    }
+
+    /// Gives the units to the limiter that were granted.
+    fn claim(&mut self, now: Time, request: &LeaseRequest<'_>) -> LeaseReply {
+        let units = std::mem::take(&mut self.unclaimed);
+        let (most, gap) = (self.largest_block(), now.since(self.claimed));
+        if gap < 2 * AT_ONCE {
+            self.block = (self.block * 2).min(most);
+        } else if gap > 4 * AT_ONCE {
+            self.block = (self.block / 2).max(1);
+        }
+        self.claimed = now;
+        self.kept = request.kept + units;
+        self.report(now, &LeaseRequest { kept: request.kept + units, ..*request });
+        LeaseReply::Units(units)
+    }
+
+    /// Number of units that are asked for at once at most: those of a short time.
+    fn largest_block(&self) -> u64 {
+        let span = self.quota.terms.span.as_secs_f64().max(1e-9);
+        let of_time = self.quota.units() as f64 * AT_ONCE.as_secs_f64() / span;
+        (of_time as u64).min(self.quota.units() / LARGEST_PART).max(1)
+    }
+}
+
+/// Arrivals without those that were taken back before the store was told of them. What it was
+/// told of counts on: which of its units those are is not known there.
+fn netted(arrived: &[(Time, i64)]) -> Vec<(Time, u64)> {
+    let mut net: BTreeMap<Time, u64> = BTreeMap::new();
+    for &(time, units) in arrived {
+        let known = net.entry(time).or_default();
+        *known = known.saturating_add_signed(units);
+    }
+    net.into_iter().filter(|(_, units)| *units > 0).collect()
+}
+
+/// The handle of one limiter.
+#[derive(Debug)]
+pub struct MailboxHandle {
+    mailbox: Arc<Mutex<Mailbox>>,
+    slot: u64,
+    /// Called when there is something to send.
+    on_post: Option<Arc<dyn Notify>>,
+}
+
+/// Is told that there is something to send.
+pub trait Notify: std::fmt::Debug + Send + Sync {
+    /// There is.
+    fn notify(&self);
+}
+
+impl MailboxHandle {
+    /// A handle of this limit.
+    pub fn new(
+        mailbox: &Arc<Mutex<Mailbox>>,
+        account: String,
+        quota: &Quota,
+        on_post: Option<Arc<dyn Notify>>,
+    ) -> MailboxHandle {
+        let slot = locked(mailbox).open(account, quota);
+        MailboxHandle { mailbox: mailbox.clone(), slot, on_post }
+    }
+
+    fn with_slot<T>(&self, act: impl FnOnce(&mut Slot) -> T) -> Option<T> {
+        locked(&self.mailbox).slots.get_mut(&self.slot).map(act)
+    }
+
+    fn notify(&self) {
+        if let Some(on_post) = &self.on_post {
+            on_post.notify();
+        }
+    }
+}
+
+/// The mailbox, for as long as the guard lives.
+pub fn locked(mailbox: &Mutex<Mailbox>) -> MutexGuard<'_, Mailbox> {
+    mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl QuotaHandle for MailboxHandle {
+    fn exchange(&mut self, now: Time, request: &LeaseRequest<'_>) -> LeaseReply {
+        let reply = locked(&self.mailbox).ask(self.slot, now, request);
+        self.notify();
+        reply
+    }
+
+    fn leased_from(&self, _now: Time) -> Time {
+        self.with_slot(|slot| slot.leased_from).unwrap_or(Time::ZERO)
+    }
+
+    fn takes_back(&self) -> bool {
+        false
+    }
+
+    fn others_lease(&self) -> bool {
+        self.with_slot(|slot| slot.last.others_lease).unwrap_or(false)
+    }
+
+    fn other_searches(&self) -> OtherSearches {
+        self.with_slot(|slot| slot.last.searches).unwrap_or_default()
+    }
+
+    fn allow(&mut self, units: u64) {
+        self.with_slot(|slot| {
+            slot.quota.set_units(units);
+            slot.terms = Terms::of(&slot.quota);
+        });
+    }
+
+    fn close(&mut self) -> bool {
+        locked(&self.mailbox).end(self.slot);
+        self.notify();
+        true
+    }
+}
+
+impl Drop for MailboxHandle {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

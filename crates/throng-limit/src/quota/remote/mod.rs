@@ -1,0 +1,27 @@
+//! Limits that runs on several machines share, through a store on the network.
+//!
+//! `message` is what a run asks and is answered, and [`Ledger`] a store that carries exchanges
+//! out. `account` is the arithmetic of such a store, which is the same for all: it applies the
+//! requests of a run to the limits of an account. `mailbox` has the requests of all limiters of
+//! a run, and `store` the thread that takes them to the ledger, so that no limiter waits for a
+//! network.
+//!
+//! **Guarantee.** Times cross as ages, which the store takes from its own clock when it reads
+//! them: a delay makes a unit count longer, and a client's wrong clock makes no difference. A
+//! request that is repeated because its answer was lost gets the same answer, and an older one
+//! that comes late is refused, so that nothing is counted twice or lost. A run is not known to
+//! be dead while it is silent: what it leases counts until its lease has ended and the longest
+//! wait for an answer and linger are over, and from then on for as long as the limit says. The
+//! run counts its lease from when it has asked, which is earlier than when the store does.
+
+mod account;
+mod ledger;
+mod mailbox;
+mod message;
+mod store;
+pub use account::{AccountLimits, LimitBalance, StoreMemory};
+pub use ledger::{Ledger, LedgerError};
+#[cfg(test)]
+pub(crate) use mailbox::{Mailbox, MailboxHandle};
+pub use message::{Answer, Exchange, Request};
+pub use store::RemoteQuotaStore;

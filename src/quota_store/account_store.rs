@@ -1,0 +1,180 @@
+//! The accounts that a run shares, on this machine or in a store on the network.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::QuotaAccount;
+use crate::error::Error;
+use crate::limit::{
+    AccountNames, FileQuotaStore, LedgerError, NamedAccount, QuotaStore, RemoteQuotaStore,
+    ScopeKey, Settings, Sharing,
+};
+use crate::limit_server::{HttpLedger, TokenSource};
+
+/// The store on the network that a job shares its limits through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreAccess {
+    /// Its URL.
+    pub url: String,
+    token: Option<TokenSource>,
+    cacert: Option<PathBuf>,
+}
+
+/// The accounts that a run shares.
+#[derive(Debug, Clone)]
+pub enum AccountStore {
+    /// With the runs on this machine.
+    Machine(FileQuotaStore),
+    /// With all runs that use a store on the network.
+    Remote {
+        /// The store.
+        store: RemoteQuotaStore,
+        /// The salt of the accounts' names.
+        salt: [u8; 32],
+        /// The times at which it did not answer.
+        outages: Arc<Mutex<StoreOutages>>,
+    },
+}
+
+/// The times at which a store on the network did not answer.
+#[derive(Debug, Default)]
+pub struct StoreOutages {
+    /// Number of them.
+    pub count: u64,
+    /// The first reason.
+    pub first: String,
+}
+
+/// The variable that has the token of a store if no other source is given.
+const USUAL_TOKEN: &str = "THRONG_LIMIT_TOKEN";
+
+impl StoreAccess {
+    /// The store that these settings name; none if they name none.
+    ///
+    /// # Errors
+    /// The settings are wrong.
+    pub fn of(
+        settings: &Settings,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<StoreAccess>, Error> {
+        let Sharing::Store(url) = &settings.sharing else { return Ok(None) };
+        crate::limit_server::ServerAddress::parse(url)
+            .map_err(|why| Error::plan(format!("limit.share (--share): {why}")))?;
+        let token =
+            match &settings.share_token {
+                Some(text) => Some(TokenSource::parse(text, environment).map_err(|why| {
+                    Error::plan(format!("limit.share-token (--share-token): {why}"))
+                })?),
+                None if environment(USUAL_TOKEN).is_some() => {
+                    TokenSource::parse(&format!("env:{USUAL_TOKEN}"), environment).ok()
+                }
+                None => None,
+            };
+        Ok(Some(StoreAccess { url: url.clone(), token, cacert: settings.share_cacert.clone() }))
+    }
+
+    /// The server.
+    ///
+    /// # Errors
+    /// The token or the certificate can't be read.
+    pub fn ledger(&self) -> Result<HttpLedger, Error> {
+        let token = self.token.as_ref().map(TokenSource::read).transpose()?;
+        HttpLedger::new(&self.url, token, self.cacert.as_deref())
+    }
+
+    /// Opens the accounts of the store.
+    ///
+    /// # Errors
+    /// It doesn't answer, or refuses.
+    pub fn open(&self, account: &QuotaAccount) -> Result<AccountStore, Error> {
+        let mut ledger = self.ledger()?;
+        let salt = ledger.salt().map_err(|error| Error::plan(error.to_string()))?;
+        let outages: Arc<Mutex<StoreOutages>> = Arc::default();
+        let noted = outages.clone();
+        let announce = move |error: Option<&LedgerError>| {
+            let Some(error) = error else { return };
+            let mut outages = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            outages.count += 1;
+            if outages.first.is_empty() {
+                outages.first = error.to_string();
+            }
+        };
+        let store =
+            RemoteQuotaStore::start(Box::new(ledger), names_of(salt, account), Box::new(announce))
+                .map_err(|error| Error::stopped(error.to_string()))?;
+        Ok(AccountStore::Remote { store, salt, outages })
+    }
+}
+
+impl AccountStore {
+    /// Number of other runs that have shared a limit with this one.
+    pub fn other_runs(&self, limit: &str) -> usize {
+        match self {
+            AccountStore::Machine(store) => store.other_runs(limit),
+            AccountStore::Remote { store, .. } => store.other_runs(limit),
+        }
+    }
+
+    /// How often a store on the network did not answer, and the first reason; none if it did.
+    pub fn outages(&self) -> Option<(u64, String)> {
+        let AccountStore::Remote { outages, .. } = self else { return None };
+        let outages = outages.lock().unwrap_or_else(PoisonError::into_inner);
+        (outages.count > 0).then(|| (outages.count, outages.first.clone()))
+    }
+
+    /// Ends the run, once its limiters are closed.
+    pub fn end(&self) {
+        match self {
+            AccountStore::Machine(store) => store.end(),
+            AccountStore::Remote { store, .. } => store.end(),
+        }
+    }
+
+    /// The store of another account of the same run.
+    ///
+    /// # Errors
+    /// If the salt of this machine's names can't be read.
+    pub fn of_account(&self, account: &QuotaAccount) -> Result<Arc<dyn QuotaStore>, Error> {
+        Ok(match self {
+            AccountStore::Machine(store) => Arc::new(super::of_account(store, account)?),
+            AccountStore::Remote { store, salt, .. } => {
+                Arc::new(store.with_names(names_of(*salt, account)))
+            }
+        })
+    }
+
+    /// A short name of each key of the account's pool, by which records tell the keys apart.
+    ///
+    /// # Errors
+    /// If the salt of this machine's names can't be read.
+    pub fn pool_names(&self, account: &QuotaAccount) -> Result<Vec<String>, Error> {
+        match self {
+            AccountStore::Machine(store) => super::pool_names(store.directory(), account),
+            AccountStore::Remote { salt, .. } => Ok(account.pool_names(salt)),
+        }
+    }
+}
+
+/// The names of an account under the salt of a store on the network.
+fn names_of(salt: [u8; 32], account: &QuotaAccount) -> Arc<dyn AccountNames> {
+    Arc::new(RemoteNames { salt, account: account.clone() })
+}
+
+#[derive(Debug)]
+struct RemoteNames {
+    salt: [u8; 32],
+    account: QuotaAccount,
+}
+
+impl AccountNames for RemoteNames {
+    fn directory(&self, key: ScopeKey<'_>) -> String {
+        match (&self.account.named, key) {
+            (Some(name), ScopeKey::Run | ScopeKey::Key(_)) => {
+                NamedAccount::new(name).directory(key)
+            }
+            (_, ScopeKey::Run) => self.account.name(&self.salt, &[], None, ""),
+            (_, ScopeKey::Pool(index)) => self.account.name(&self.salt, &[], Some(index), ""),
+            (_, ScopeKey::Key(key)) => self.account.name(&self.salt, &[], None, key),
+        }
+    }
+}
