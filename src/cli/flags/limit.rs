@@ -72,13 +72,13 @@ struct PacingFlags {
 struct SharingFlags {
     /// With which runs the limits are shared: machine (all of the account on this machine), none, or those of a limit server: https://HOST:PORT, unix:PATH [default: machine]
     #[arg(long = "share", value_name = "WITH")]
-    with: Option<crate::limit::Sharing>,
+    share_with: Option<crate::limit::Sharing>,
     /// The source of the token for --share: env:NAME or file:PATH [default: env:THRONG_LIMIT_TOKEN]
-    #[arg(long = "share-token", value_name = "SOURCE")]
-    token: Option<String>,
+    #[arg(long, value_name = "SOURCE")]
+    share_token: Option<String>,
     /// The certificate that the server of --share is trusted by (PEM)
-    #[arg(long = "share-cacert", value_name = "FILE")]
-    cacert: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    share_cacert: Option<PathBuf>,
 }
 
 /// The scope of the limits, and the cost of a request.
@@ -164,9 +164,9 @@ impl LimitFlags {
             "shape": self.beside.shape,
             "in-flight": self.beside.in_flight,
             "use": self.beside.share,
-            "share": self.beside.sharing.with,
-            "share-token": self.beside.sharing.token,
-            "share-cacert": self.beside.sharing.cacert,
+            "share": self.beside.sharing.share_with,
+            "share-token": self.beside.sharing.share_token,
+            "share-cacert": self.beside.sharing.share_cacert,
             "account": self.beside.account,
             "uncounted": some(&self.beside.uncounted),
             "skew": self.beside.skew,
