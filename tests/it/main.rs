@@ -66,6 +66,7 @@ mod limits;
 mod lists;
 mod locks;
 mod login;
+mod machines;
 mod meanings;
 mod mistakes;
 mod modelled;

@@ -1,0 +1,235 @@
+//! Runs on several machines, which have nothing in common but a limit server, by the API's count:
+//! no window over the limit, and nothing refused.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use throng_mock::{Mock, ServerCertificate, Settings};
+
+use crate::harness::{
+    Place, Running, Throng, free_port, mock, repetitions, run, symbols, throng, until,
+};
+
+/// Machines that share an account, the server of their limits, and an API that counts.
+struct Machines {
+    place: Place,
+    mock: Mock,
+    server: Option<Running>,
+}
+
+impl Machines {
+    fn new(limit: &str) -> Machines {
+        let settings = Settings {
+            limits: vec![limit.parse().unwrap()],
+            latency: "20ms".parse().unwrap(),
+            ..Settings::default()
+        };
+        let mut machines = Machines { place: Place::new(), mock: mock(settings), server: None };
+        machines.place.file("rows.csv", &symbols(100_000));
+        machines.begin_server();
+        machines
+    }
+
+    fn socket(&self) -> String {
+        self.place.path("limits.sock")
+    }
+
+    fn begin_server(&mut self) {
+        let state = self.place.path("limits");
+        let server = throng("limit").flags("serve").arg("--state", &state);
+        let server = server.arg("--listen", &format!("unix:{}", self.socket())).start();
+        until("the limit server listens", || {
+            std::os::unix::net::UnixStream::connect(self.socket()).is_ok()
+        });
+        self.server = Some(server);
+    }
+
+    fn kill_server(&mut self) {
+        let server = self.server.take().unwrap();
+        server.signal("-KILL");
+        server.ends();
+    }
+
+    /// A run on the machine with this number.
+    fn run(&self, rate: &str, machine: usize, rows: usize) -> Throng {
+        run()
+            .env("XDG_STATE_HOME", &self.place.path(&format!("state{machine}")))
+            .quotes(&self.mock.url())
+            .arg("--input", &self.place.path("rows.csv"))
+            .arg("--output", &self.place.path(&format!("{machine}.jsonl")))
+            .arg("--rate", rate)
+            .arg("--take", &rows.to_string())
+            .arg("--share", &format!("unix:{}", self.socket()))
+            .flags("--workers 1 --concurrency 64 --timeout 3s --linger 1s")
+    }
+
+    #[track_caller]
+    fn held(&self, requests: u64) {
+        let judged = self.mock.judgement();
+        assert_eq!((judged.refused, judged.requests), (0, requests), "{judged:?}");
+        let windows = &judged.windows;
+        assert!(windows.iter().all(|it| it.most <= u64::from(it.units)), "{windows:?}");
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.signal("-TERM");
+            server.ends();
+        }
+    }
+}
+
+#[test]
+fn four_machines_keep_one_limit_and_each_has_a_part_of_it() {
+    for (rate, rows) in [("22/1s", 22), ("1000/1s", 750)] {
+        let machines = Machines::new(rate);
+        let runs: Vec<Running> =
+            (0..4).map(|machine| machines.run(rate, machine, rows).start()).collect();
+        for ended in runs.into_iter().map(Running::ends) {
+            ended.with_code(0).says("shared with 3 other runs");
+        }
+        machines.held(4 * rows as u64);
+        let shown = throng("limit").flags("show").operand(&format!("unix:{}", machines.socket()));
+        let shown = shown.exits(0).stdout;
+        assert!(shown.contains(rate), "{shown}");
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_and_a_run_that_is_killed_or_stopped_break_no_limit() {
+    let mut machines = Machines::new("40/1s");
+    let rows = repetitions(120, 1_000);
+    let runs: Vec<Running> =
+        (0..3).map(|machine| machines.run("40/1s", machine, rows).start()).collect();
+    let requests = |machines: &Machines| machines.mock.judgement().requests;
+    for step in 1..=repetitions(3, 12) as u64 {
+        until("some more requests", || requests(&machines) >= 60 * step);
+        machines.kill_server();
+        let beside = machines.run("40/1s", 3 + step as usize, 1_000).start();
+        machines.begin_server();
+        // It has begun, and is stopped for longer than its lease lasts.
+        let before = requests(&machines);
+        until("some more requests", || requests(&machines) >= before + 20);
+        beside.signal("-STOP");
+        until("some more requests", || requests(&machines) >= before + 50);
+        beside.signal("-CONT");
+        beside.signal("-KILL");
+        beside.ends();
+    }
+    for run in runs {
+        run.ends().with_code(0);
+    }
+    let judged = machines.mock.judgement();
+    assert!(judged.requests >= 3 * rows as u64, "{judged:?}");
+    machines.held(judged.requests);
+}
+
+#[test]
+fn a_run_whose_server_is_gone_sends_nothing_until_it_is_back_and_says_so() {
+    let mut machines = Machines::new("1000/1s");
+    let run = machines.run("20/1s", 0, 60).start();
+    until("its first window", || machines.mock.judgement().requests >= 20);
+    machines.kill_server();
+    // Its units were leased before: at most those of its window are sent.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let before = machines.mock.judgement().requests;
+    assert!(before <= 40, "{before}");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(machines.mock.judgement().requests, before);
+    machines.begin_server();
+    run.ends().with_code(0).says("the store of the shared limits did not answer");
+}
+
+#[test]
+fn a_server_that_refuses_or_is_none_is_told_before_anything_is_sent() {
+    let (place, api) = (Place::new(), mock(Settings::default()));
+    place.file("rows.csv", &symbols(1));
+    let shared = |url: &str| {
+        let run = run().quotes(&api.url()).arg("--input", &place.path("rows.csv"));
+        run.flags("--rate 5/1s").arg("--share", url)
+    };
+    let port = free_port();
+    shared(&format!("http://127.0.0.1:{port}")).exits(2).says("does not answer");
+    shared(&api.url()).exits(2).says("is no limit server of throng");
+    shared("http://limits.example:8098").exits(2).says("--tls-cert");
+    shared("https://user:pass@limits.example").exits(2).says("--share-token");
+    shared("somewhere").exits(2).says("machine, none, or the URL of a limit server");
+    throng("limit").flags("serve --listen 0.0.0.0:0").exits(2).says("--token env:NAME");
+    throng("limit").flags("serve --listen 127.0.0.1:0 --token secret").exits(2).says("env:NAME");
+
+    let tls = ServerCertificate::self_signed(["127.0.0.1"]).unwrap();
+    let (cert, key) = (place.file("cert.pem", &tls.certificate), place.file("key.pem", &tls.key));
+    let server = throng("limit")
+        .flags("serve --state none --token env:TOKEN")
+        .arg("--listen", &format!("127.0.0.1:{port}"))
+        .arg("--tls-cert", &cert)
+        .arg("--tls-key", &key)
+        .env("TOKEN", "right")
+        .start();
+    until("the limit server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let url = format!("https://127.0.0.1:{port}");
+    shared(&url).exits(2).says("self-signed");
+    let trusting = |token: &str| {
+        let run = shared(&url).arg("--share-cacert", &cert).env("THRONG_LIMIT_TOKEN", token);
+        run.flags("--linger 100ms")
+    };
+    trusting("wrong").exits(2).says("the token is not that of this server");
+    let ended = trusting("right").exits(0);
+    assert!(!ended.stderr.contains("right"), "{}", ended.stderr);
+    server.signal("-TERM");
+    server.ends();
+}
+
+/// The example of the page, which another program could send.
+#[test]
+fn the_example_of_the_page_leases_units_by_curl() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/limit-server.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let command = page.split("```bash\n").nth(1).unwrap().split("```").next().unwrap();
+    let machines = Machines::new("22/5s");
+    let socket = machines.socket();
+    let command = command.replace("curl ", &format!("curl --unix-socket {socket} "));
+    let ask = |command: &str| -> Value {
+        let output = Command::new("sh").args(["-c", command]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let first = ask(&command);
+    assert_eq!(first["answers"][0]["units"], 5, "{first}");
+    assert_eq!(ask(&command), first, "the same exchange has the same answer");
+    let later = command.replace("\"sequence\": 1", "\"sequence\": 2");
+    let later = later.replace("\"wanted\": 5", "\"wanted\": 30, \"least\": 20, \"kept\": 5");
+    assert_eq!(ask(&later)["answers"][0]["later"], json!(true));
+    assert!(ask(&command)["error"].as_str().unwrap().contains("later exchange"));
+}
+
+#[test]
+fn requests_that_are_wrong_are_refused_by_name() {
+    let machines = Machines::new("22/5s");
+    let ask = |method: &str, path: &str, body: &str| -> (String, Value) {
+        let mut stream = std::os::unix::net::UnixStream::connect(machines.socket()).unwrap();
+        let length = body.len();
+        write!(stream, "{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].to_owned(), serde_json::from_str(body).unwrap())
+    };
+    let request = |request: Value| json!({"run": "a", "sequence": 1, "requests": [request]});
+    for (body, said) in [
+        (json!({}), "missing field"),
+        (request(json!({"account": "a", "limit": "fast"})), "limit \"fast\""),
+        (request(json!({"limit": "5/1s"})), "account is a name"),
+        (request(json!({"account": "a", "limit": "5/1s", "want": 1})), "unknown field"),
+    ] {
+        let (status, answer) = ask("POST", "/v1/lease", &body.to_string());
+        assert_eq!(status, "400");
+        assert!(answer["error"].as_str().unwrap().contains(said), "{answer}");
+    }
+    assert_eq!(ask("GET", "/v2/lease", "").0, "404");
+    assert_eq!(ask("GET", "/v1/lease", "").0, "405");
+}
