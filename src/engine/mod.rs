@@ -482,7 +482,7 @@ fn open_store(
     context: &RunContext,
     limiters: &[(&RateLimiter, &Stage)],
 ) -> Result<Option<AccountStore>, Error> {
-    if let Some(access) = &context.plan.store {
+    if let Some(access) = &context.plan.limit_store {
         let Some((_, stage)) = limiters.first() else { return Ok(None) };
         return access.open(&stage.account).map(Some);
     }

@@ -99,7 +99,7 @@ impl Accounts {
         if exchange.run.is_empty() || exchange.run.len() > LONGEST_NAME {
             return Err(NotDone::Wrong(format!("run is a name of 1 to {LONGEST_NAME} bytes")));
         }
-        let mut by_account: BTreeMap<&str, Vec<(usize, (&Request, Quota))>> = BTreeMap::new();
+        let mut by_account: BTreeMap<&str, Vec<IndexedRequest<'_>>> = BTreeMap::new();
         for (index, request) in exchange.requests.iter().enumerate() {
             if request.account.is_empty() || request.account.len() > LONGEST_NAME {
                 let why = format!("account is a name of 1 to {LONGEST_NAME} bytes");
@@ -206,6 +206,9 @@ impl Accounts {
         Ok(())
     }
 }
+
+/// A request and its limit, with its index in the exchange.
+type IndexedRequest<'a> = (usize, (&'a Request, Quota));
 
 /// Longest name of a run or an account, in bytes.
 const LONGEST_NAME: usize = 200;

@@ -101,7 +101,7 @@ pub struct Plan {
     /// The directory of the accounts.
     state: Result<PathBuf, Error>,
     /// The store on the network that limits are shared through, if they are.
-    pub(crate) store: Option<StoreAccess>,
+    pub(crate) limit_store: Option<StoreAccess>,
     /// The room on the output's disk, if the output is a file.
     room: Option<PlannedRoom>,
 }
@@ -226,7 +226,7 @@ impl Plan {
             max_failures: job.retry.max_failures,
             connections,
             state: quota_store::directory(environment),
-            store: StoreAccess::of(&job.limit, environment)?,
+            limit_store: StoreAccess::of(&job.limit, environment)?,
             room,
         };
         let first = plan.first_uri();
@@ -362,7 +362,7 @@ impl Plan {
     /// # Errors
     /// A run would not begin without it.
     pub fn check_sharing(&mut self) -> Result<(), Error> {
-        if let Some(store) = &self.store {
+        if let Some(store) = &self.limit_store {
             if let Err(error) = store.ledger()?.salt() {
                 self.notes.push(error.to_string());
             }
@@ -385,7 +385,7 @@ impl Plan {
         let read = |stage: &Stage| {
             // What a store on the network knows, it tells when a run asks for units.
             if !stage.shares()
-                || self.store.is_some()
+                || self.limit_store.is_some()
                 || (self.state.is_err() && !stage.must_share())
             {
                 return Ok(Vec::new());

@@ -101,7 +101,7 @@ pub fn probe(
 /// limit.
 fn refuse_beside_others(plan: &Plan) -> Result<(), Error> {
     let stage = plan.first();
-    if !stage.shares() || plan.store.is_some() {
+    if !stage.shares() || plan.limit_store.is_some() {
         return Ok(());
     }
     let Ok(directory) = plan.state() else {
