@@ -81,6 +81,8 @@ pub(crate) struct HttpLedger {
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
+/// The setting that names the certificate of a server of the user's own.
+const CACERT: &str = "limit.share-cacert (--share-cacert FILE)";
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -250,7 +252,8 @@ async fn connect(
             let Some(tls) = tls else { return handshake(stream).await };
             let name = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
             let stream = tls.connect(name, stream).await;
-            handshake(stream.map_err(|error| crate::send::causes(&error))?).await
+            let problem = |error| crate::send::handshake_problem(&error, CACERT);
+            handshake(stream.map_err(problem)?).await
         }
     }
 }

@@ -44,7 +44,7 @@ pub use request::RequestHead;
 pub(crate) use route::Origin;
 pub use sender::{Sender, Started};
 pub use settings::{Http, Network, Settings, Tls, Version};
-pub(crate) use tls::{tls_acceptor, tls_connector};
+pub(crate) use tls::{handshake_problem, tls_acceptor, tls_connector};
 
 /// A whole answer, its body decoded.
 #[derive(Debug, Clone)]

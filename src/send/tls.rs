@@ -301,6 +301,18 @@ impl Trust {
     }
 }
 
+/// Why a handshake with a server of the user's own failed, where this setting names the
+/// certificate that it is trusted by.
+pub(crate) fn handshake_problem(error: &std::io::Error, cacert: &str) -> String {
+    let why = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match why {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(why))) => {
+            why.0.to_string().replace("tls.ca-cert (--cacert FILE)", cacert)
+        }
+        _ => causes(error),
+    }
+}
+
 /// Whether a handshake failed although the server speaks TLS.
 pub fn is_of_tls(error: &std::io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
