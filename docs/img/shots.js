@@ -15,7 +15,7 @@ const browsers = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/go
   for (const scheme of ['light', 'dark']) {
     const tab = await browser.newPage();
     await tab.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
-    await tab.setViewport({ width: 1200, height: 1130 });
+    await tab.setViewport({ width: 1200, height: 1122 });
     await tab.goto(`file://${path.resolve(page)}`, { waitUntil: 'load' });
     await tab.screenshot({ path: path.join(directory, `report-${scheme}.png`) });
     await tab.close();

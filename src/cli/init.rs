@@ -58,7 +58,7 @@ pub fn main(arguments: &InitArgs) -> Result<Exit, Error> {
         say::note(&format!("throng: {}", crate::report::escape(&note)));
     }
     say::note(&format!(
-        "wrote {0}: fill in your rows and the API's limit; throng plan {0} checks it",
+        "wrote {0}. Name the file of your rows there, use their fields in the request, as in {{{{ id }}}}, and set the API's limit. Then: throng try {0}",
         arguments.job
     ));
     Ok(Exit::Ok)

@@ -91,7 +91,7 @@ fn hear(stop: &Shutdown, signal: Interrupt) {
         (false, _) => {
             stop.request(ShutdownReason::Interrupted(signal));
             say::note(
-                "throng: stopping: waiting for the answers in flight; a second Ctrl-C or signal ends the run at once",
+                "throng: stopping: waiting for answers in flight; Ctrl-C again ends it at once",
             );
         }
         (true, false) => {
