@@ -91,7 +91,7 @@ fn hear(stop: &Shutdown, signal: Interrupt) {
         (false, _) => {
             stop.request(ShutdownReason::Interrupted(signal));
             say::note(
-                "throng: stopping: waiting for answers in flight; Ctrl-C again ends it at once",
+                "throng: stopping: waiting for answers; a second Ctrl-C ends the run at once",
             );
         }
         (true, false) => {
