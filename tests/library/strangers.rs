@@ -19,9 +19,13 @@ fn a_command_of_a_stranger_does_not_run_and_no_file_of_the_machine_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let made = folder.path().join("made");
     let command = format!("secrets.key = 'command:touch {}'\n", made.display());
+    let helper = |key: &str| format!("{key} = 'touch {}'\n", made.display());
+    let (process, render) = (helper("process"), helper("render"));
     let url = "request.url = 'https://api.example/{{ id }}'\n";
     for (text, key) in [
         (command.as_str(), "secrets"),
+        (process.as_str(), "process"),
+        (render.as_str(), "render"),
         ("secrets.key = 'file:/etc/passwd'", "secrets"),
         ("request.body-file = '/etc/passwd'", "request.body-file"),
         ("input.file = '/etc/passwd'", "input"),

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,17 +134,19 @@ def test_a_mistake_is_a_sentence() -> None:
     url = "http://127.0.0.1:9/{{ symbol }}"
     for keywords, why in (
         ({"ulr": url}, "unknown keyword `ulr`; did you mean `url`?"),
-        ({"url": url, "rate": "fast"}, 'limit.rate: "fast" is not a rate'),
+        ({"url": url, "rate": "fast"}, 'the job, rate: "fast" is not a rate'),
         ({"url": url, "limit": {"rates": "1/1s"}}, "limit.rates: unknown field `rates`"),
         ({"url": url, "send": {"timeout": "soon"}}, 'expected a duration in quotes, such as "30s"'),
         ({"url": url + "{{ symbool }}"}, 'the input has no field "symbool"; did you mean "symbol"?'),
         ({"url": url, "extract": {"a": ".a["}}, "extract"),
         ({"url": url, "headers": {"a": throng.env("NOT_SET")}}, "NOT_SET"),
-        ({}, "url"),
+        ({}, "no URL: give url, such as"),
+        ({"url": url, "in_flight": 0}, "in_flight is 0: nothing would be sent"),
     ):
         with pytest.raises(throng.PlanError) as error:
             throng.Job(**keywords).plan(rows)
         assert why in str(error.value) and "/throng-" not in str(error.value), error.value
+        assert "--" not in str(error.value), error.value
     with pytest.raises(throng.PlanError, match="give output="):
         throng.Job(url=url).run(rows, resume=True)
 
@@ -213,10 +216,17 @@ def test_a_run_is_resumed_and_overwritten(mock: Start) -> None:
     job = job_of(server)
     rows = symbols(5)
     assert len(job.run(rows, "out.jsonl")) == 5
-    with pytest.raises(throng.PlanError, match="out.jsonl"):
+    with pytest.raises(throng.OutputExists, match="out.jsonl has 5 rows already: resume=True goes"):
         job.run(rows, "out.jsonl")
     again = job.run(rows, "out.jsonl", resume=True)
     assert (again.summary.rows, again.summary.skipped) == (5, 5)
+    assert server.judge()["requests"] == 5
+    other = job_of(server, headers={"x-other": "1"})
+    with pytest.raises(throng.ResumeMismatch, match="resume=\"changed\" keeps them"):
+        other.run(rows, "out.jsonl", resume=True)
+    assert other.run(rows, "out.jsonl", resume="changed").summary.skipped == 5
+    with pytest.raises(throng.PlanError, match="resume is 'yes': give True, \"changed\""):
+        job.run(rows, "out.jsonl", resume="yes")
     assert server.judge()["requests"] == 5
     job.run(rows, "out.jsonl", overwrite=True)
     assert server.judge()["requests"] == 10
@@ -236,6 +246,36 @@ def test_progress_is_told(mock: Start) -> None:
     )
     assert len(seen) > 1 and seen[-1].done == 20 and seen[-1].rows == 20
     assert seen[0].done < 20 and "in flight" in str(seen[0])
+
+
+def test_a_notebook_has_a_live_bar(mock: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    class Handle:
+        def update(self, html: Any) -> None:
+            shown.append(html._repr_html_())
+
+    def display(html: Any, display_id: bool) -> Handle:
+        assert display_id and not shown, "one display, which is updated"
+        shown.append(html._repr_html_())
+        return Handle()
+
+    kernel = types.SimpleNamespace(kernel=object())
+    notebook = types.ModuleType("IPython")
+    notebook.get_ipython = lambda: kernel  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    of_display = types.ModuleType("IPython.display")
+    of_display.display = display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython.display", of_display)
+    job = job_of(mock("--latency", "100ms"), concurrency=2, workers=1)
+    job.run(symbols(20))
+    assert len(shown) > 2
+    widths = [float(html.split("width:")[2].split("%")[0]) for html in shown]
+    assert widths == sorted(widths) and widths[0] < 100 and widths[-1] == 100
+    assert "in flight" in shown[0]
+    shown.clear()
+    job.run(symbols(1), progress=False)
+    assert not shown
 
 
 def test_records_without_an_output_go_with_the_run(mock: Start) -> None:
