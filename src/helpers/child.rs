@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use std::vec;
 
 use super::settings::HelperSettings;
 use crate::hooks::RowError;
@@ -16,8 +17,10 @@ use crate::threads;
 const LONGEST_LINE: u64 = 64 << 20;
 /// Longest line of a helper's standard error that is kept, in bytes.
 const LONGEST_ERROR: u64 = 400;
-/// Number of lines that a helper may be ahead of the rows that wait for them.
-const AHEAD: usize = 1_000;
+/// Size of the buffer that a helper's lines are read through, in bytes.
+const BUFFER: usize = 64 << 10;
+/// Number of buffers by which a helper may be ahead of the rows that wait for its lines.
+const AHEAD: usize = 8;
 /// Longest time for which a helper that ended is waited for, so that its last words are there.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -28,7 +31,10 @@ pub struct Helper {
     /// To the thread that writes: a helper that does not read holds up no row for longer than
     /// its timeout.
     to: Sender<Vec<u8>>,
-    lines: Receiver<io::Result<Vec<u8>>>,
+    /// The lines of one buffer at a time, so that threads wake each other seldom.
+    lines: Receiver<Vec<io::Result<Vec<u8>>>>,
+    /// Those of them that no row has yet.
+    waiting: vec::IntoIter<io::Result<Vec<u8>>>,
     last_words: Arc<Mutex<String>>,
     /// Is closed once the standard error has ended.
     silent: Receiver<()>,
@@ -67,7 +73,8 @@ impl Helper {
             .and_then(|_| threads::spawn(move || read(output, &give)))
             .and_then(|_| threads::spawn(move || listen(errors, &words, ended)))
             .map_err(failed)?;
-        Ok(Helper { command, child, to, lines, last_words, silent })
+        let waiting = Vec::new().into_iter();
+        Ok(Helper { command, child, to, lines, waiting, last_words, silent })
     }
 
     /// Adds the line that the helper gives for each of these lines, in their order.
@@ -82,22 +89,32 @@ impl Helper {
     ) -> Result<(), String> {
         // An error shows when the helper's lines are read.
         let _ = self.to.send(lines.concat());
-        let mut waited_since = Instant::now();
         for _ in lines {
-            match self.lines.recv_timeout(timeout.saturating_sub(waited_since.elapsed())) {
-                Ok(Ok(line)) => answers.push(Ok(line)),
-                Ok(Err(error)) => {
+            match self.next_line(timeout)? {
+                Ok(line) => answers.push(Ok(line)),
+                Err(error) => {
                     return Err(format!("the helper {} gave no line: {error}", self.command));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// The helper's next line, which it gives within this time.
+    fn next_line(&mut self, timeout: Duration) -> Result<io::Result<Vec<u8>>, String> {
+        loop {
+            if let Some(line) = self.waiting.next() {
+                return Ok(line);
+            }
+            match self.lines.recv_timeout(timeout) {
+                Ok(lines) => self.waiting = lines.into_iter(),
                 Err(RecvTimeoutError::Timeout) => {
                     let time = duration::exact(timeout);
                     return Err(self.failed(&format!("gave no line within {time}")));
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
             }
-            waited_since = Instant::now();
         }
-        Ok(())
     }
 
     /// That the helper has ended, and how.
@@ -173,22 +190,30 @@ fn write(texts: &Receiver<Vec<u8>>, mut input: impl Write) {
     }
 }
 
-/// Gives the lines of the helper, until its output ends.
-fn read(output: impl Read, give: &SyncSender<io::Result<Vec<u8>>>) {
-    let mut output = BufReader::with_capacity(64 << 10, output);
-    loop {
-        let mut line = Vec::new();
-        let given = match (&mut output).take(LONGEST_LINE).read_until(b'\n', &mut line) {
-            Ok(0) => return,
-            Ok(_) if line.len() as u64 == LONGEST_LINE => {
-                Err(io::Error::other("its line is longer than 64 MiB"))
-            }
-            Ok(_) => Ok(line),
-            Err(error) => Err(error),
-        };
-        if give.send(given).is_err() {
+/// Gives the lines of the helper as they come, until its output ends.
+fn read(output: impl Read, give: &SyncSender<Vec<io::Result<Vec<u8>>>>) {
+    let mut output = BufReader::with_capacity(BUFFER, output);
+    while let Some(first) = read_line(&mut output) {
+        let mut lines = vec![first];
+        while output.buffer().contains(&b'\n') {
+            lines.extend(read_line(&mut output));
+        }
+        if give.send(lines).is_err() {
             return;
         }
+    }
+}
+
+/// The next line; none at the end.
+fn read_line(output: &mut impl BufRead) -> Option<io::Result<Vec<u8>>> {
+    let mut line = Vec::new();
+    match output.take(LONGEST_LINE).read_until(b'\n', &mut line) {
+        Ok(0) => None,
+        Ok(_) if line.len() as u64 == LONGEST_LINE => {
+            Some(Err(io::Error::other("its line is longer than 64 MiB")))
+        }
+        Ok(_) => Some(Ok(line)),
+        Err(error) => Some(Err(error)),
     }
 }
 

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::format::rows::shown;
@@ -26,7 +26,7 @@ struct AnswerLine<'a> {
     row: &'a Fields,
     number: u64,
     status: u16,
-    headers: Map<String, Value>,
+    headers: Headers<'a>,
     url: String,
     /// The body, where it is a text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ pub fn answer_line(row: &Row, answer: &Answer, hide: &dyn Fn(String) -> String) 
         row: &row.fields,
         number: row.number,
         status: answer.status.as_u16(),
-        headers: headers(&answer.headers, hide),
+        headers: Headers { all: &answer.headers, hide },
         url: hide(answer.url.to_string()),
         body: text.map(|text| hide(text.to_owned())),
         body_base64: text.is_none().then(|| BASE64_STANDARD.encode(&answer.body)),
@@ -62,17 +62,27 @@ fn line(value: &impl Serialize) -> Vec<u8> {
     line
 }
 
-/// The headers by their names in lower case; a header that comes several times has its values
+/// Headers by their names in lower case; a header that comes several times has its values
 /// joined by commas.
-fn headers(headers: &HeaderMap, hide: &dyn Fn(String) -> String) -> Map<String, Value> {
-    let mut all = Map::new();
-    for name in headers.keys().filter(|name| **name != http::header::SET_COOKIE) {
-        let values = headers.get_all(name).iter();
-        let texts: Vec<_> =
-            values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
-        all.insert(name.as_str().to_owned(), Value::String(hide(texts.join(", "))));
+struct Headers<'a> {
+    all: &'a HeaderMap,
+    hide: &'a dyn Fn(String) -> String,
+}
+
+impl Serialize for Headers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shown = self.all.keys().filter(|name| **name != http::header::SET_COOKIE);
+        serializer.collect_map(shown.map(|name| {
+            let mut text = String::new();
+            for value in self.all.get_all(name) {
+                if !text.is_empty() {
+                    text.push_str(", ");
+                }
+                text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+            }
+            (name.as_str(), (self.hide)(text))
+        }))
     }
-    all
 }
 
 /// What a helper gives for an answer: exactly one of these.
