@@ -3,7 +3,7 @@
 use serde_json::Value;
 use throng_mock::{Mock, Settings};
 
-use crate::harness::{Ended, Place, each, mock, plain_mock, run};
+use crate::harness::{Ended, Place, each, mock, plain_mock, run, throng};
 
 fn example(name: &str, limit: &str) -> (Ended, Mock) {
     let mock = mock(Settings { limits: vec![limit.parse().unwrap()], ..Settings::default() });
@@ -68,4 +68,31 @@ fn graphql() {
         .exits(0);
     assert_eq!(each(&ended.records(), "asked").len(), 3);
     assert_eq!(each(&ended.records(), "asked"), each(&ended.records(), "symbol"));
+}
+
+#[test]
+fn reviews_from_prompts_to_parquet_within_a_budget() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let table = place.path("reviews.parquet");
+    let job = |command: &str| {
+        throng(command)
+            .operand("examples/reviews.toml")
+            .arg("--url", &format!("{}/v1/chat/completions", mock.url()))
+            .arg("--output", &table)
+    };
+    let planned = job("plan").exits(0).stdout;
+    assert!(planned.contains("budget    $1.00: enough for 12 rows"), "{planned}");
+    job("run").arg("--summary-json", &place.path("summary.json")).exits(0);
+    throng("convert").operand(&table).operand(&place.path("reviews.jsonl")).exits(0);
+    let records = place.records("reviews.jsonl");
+    let labels = each(&records, "label");
+    assert!(
+        records.len() == 12
+            && labels.iter().all(|it| ["good", "bad", "mixed"].iter().any(|label| it == label))
+    );
+    let usage = mock.judgement().usage;
+    assert!(usage.answers > 12, "no answer had to be asked for again");
+    let bill = &place.json("summary.json")["bill"];
+    assert_eq!(bill["units"]["output_tokens"]["units"], usage.completion_tokens);
+    assert_eq!(bill["units"]["input_tokens"]["units"], usage.prompt_tokens);
 }

@@ -49,7 +49,9 @@ pub(crate) fn complete(request: &ClientRequest) -> MockAnswer {
         return MockAnswer::problem(StatusCode::BAD_REQUEST, "a completion needs a JSON body");
     };
     let last = body["messages"].as_array().and_then(|messages| messages.last());
+    let wants_json = body["response_format"]["type"] == "json_object";
     let content = match last.and_then(|last| last["content"].as_str()) {
+        Some(prompt) if wants_json => sorted(prompt).to_string(),
         Some(prompt) => format!("You asked: {prompt}"),
         None => "Yes.".to_owned(),
     };
@@ -63,6 +65,16 @@ pub(crate) fn complete(request: &ClientRequest) -> MockAnswer {
         },
     }));
     MockAnswer { usage: Some(usage), ..answer }
+}
+
+/// A label for a prompt, always the same one; a third of them is none of the three, unless the
+/// prompt says that the last one was wrong.
+fn sorted(prompt: &str) -> Value {
+    let number = hash(prompt) >> 16;
+    let is_none = number.is_multiple_of(3) && !prompt.contains("wrong");
+    let labels = ["good", "bad", "mixed"];
+    let label = if is_none { "hard to say" } else { labels[(number / 3 % 3) as usize] };
+    json!({ "label": label, "reason": format!("it has {} words", prompt.split_whitespace().count()) })
 }
 
 #[cfg(test)]
