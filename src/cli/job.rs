@@ -99,6 +99,8 @@ impl JobArgs {
             "batch": self.pages.batch_tree(),
             "pages": self.pages.tree(),
             "dedupe": self.store.dedupe(),
+            "only": self.store.only(),
+            "against": self.store.against(),
             "store": self.store.tree(),
             "summary": self.values.summary_tree(),
             "save": self.output.save(),

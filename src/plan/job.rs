@@ -6,6 +6,7 @@ use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::only::{self, Only};
 use super::workers;
 use crate::cookies::CookieScope;
 use crate::helpers::{self, HelperSettings};
@@ -170,6 +171,13 @@ pub struct Job {
         schemars(with = "crate::limit::schema::Either<String, StoreSettings>")
     )]
     pub store: StoreSettings,
+    /// The reasons for which rows are asked for; all rows are if none is given.
+    #[serde(deserialize_with = "only::one_or_more", skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "cli", schemars(with = "crate::limit::schema::OneOrMany<String>"))]
+    pub only: Vec<Only>,
+    /// The earlier results that say which rows are new, changed, old or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
     /// How answers go on over pages.
     pub pages: pages::Settings,
     /// How jobs are polled that requests submit.

@@ -39,12 +39,14 @@ mod layers;
 mod legacy;
 mod literals;
 mod odd_ids;
+mod only;
 mod parts;
 mod preview;
 mod profile;
 mod resume;
 mod room;
 mod sandbox;
+mod selection;
 mod shard;
 mod stage;
 mod stages;
@@ -58,6 +60,7 @@ pub use deadline::Deadline;
 pub(crate) use diagnostics::closest;
 pub use job::{Job, StageConfig};
 pub use layers::Layers;
+pub use only::Only;
 pub(crate) use parts::JobParts;
 #[cfg(feature = "cli")]
 pub(crate) use preview::{HIDDEN, shown_request};
@@ -173,7 +176,17 @@ impl Plan {
         let key = job.output.key.as_deref();
         let source = parts.source(&input(job, parts, &stages[0]))?;
         let mut source = source.of_shard(job.limit.shard, key)?;
-        let survey = source.survey()?;
+        let mut survey = source.survey()?;
+        let of_run = selection::OfRun {
+            run: output.run_number(),
+            secrets: vault.secrets(),
+            now: selection::now(),
+        };
+        let selected = selection::select(job, &stages[0], &source, &survey.names, &of_run)?;
+        if let Some(selection) = selected {
+            notes.push(selection.note);
+            survey = source.select(selection.rows, survey)?;
+        }
         checks::settle_hosts(&mut stages[0], job, &source)?;
         checks::check_fields(&stages[0], &source, &survey)?;
         checks::check_braces(job.request.url.as_deref().unwrap_or_default(), &survey.names)?;

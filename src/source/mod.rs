@@ -12,6 +12,9 @@
 //! - `settings`: the `input` of a job
 //! - `shard`: the rows of one of several runs
 
+use std::sync::Arc;
+
+use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -53,6 +56,8 @@ pub struct Source {
     most: u64,
     /// The part of the rows that are taken; none if all are.
     shard: Option<ShardRows>,
+    /// The numbers of the rows that are taken; none if all are.
+    selected: Option<Arc<RoaringTreemap>>,
 }
 
 impl Source {
@@ -67,6 +72,7 @@ impl Source {
             origin: SourceOrigin::new(settings).map_err(unusable)?,
             most: settings.take.unwrap_or(u64::MAX),
             shard: None,
+            selected: None,
         })
     }
 
@@ -81,7 +87,7 @@ impl Source {
                 "the job names an input, and the program gives rows: remove one of them",
             ));
         }
-        Ok(Source { origin: SourceOrigin::Program(rows), most, shard: None })
+        Ok(Source { origin: SourceOrigin::Program(rows), most, shard: None, selected: None })
     }
 
     /// The source with the rows of one shard alone: those whose value of the field `key` falls
@@ -127,13 +133,35 @@ impl Source {
     /// A later mistake is an item: a plan error before the first row, then a stop.
     pub fn rows(&self) -> Result<Rows, Error> {
         let items = self.origin.open().map_err(unusable)?;
-        Ok(match self.shard.clone() {
+        let rows = match self.shard.clone() {
             None => numbered(items, self.most),
             Some(shard) => {
                 let rows = numbered(items, self.most.min(shard.range().end));
                 Box::new(rows.filter(move |row| row.as_ref().map_or(true, |row| shard.has(row))))
             }
+        };
+        Ok(match self.selected.clone() {
+            None => rows,
+            Some(selected) => {
+                Box::new(rows.filter(move |row| {
+                    row.as_ref().map_or(true, |row| selected.contains(row.number))
+                }))
+            }
         })
+    }
+
+    /// Takes the rows with these numbers alone, which were looked for among all of this survey.
+    ///
+    /// # Errors
+    ///
+    /// A plan error if the rows can't be read again.
+    pub fn select(&mut self, rows: RoaringTreemap, mut survey: Survey) -> Result<Survey, Error> {
+        let count = rows.len();
+        self.selected = Some(Arc::new(rows));
+        survey.all = survey.of_all_shards();
+        survey.first = self.rows()?.take(FIRST as usize).collect::<Result<_, _>>()?;
+        survey.rows = Some(count);
+        Ok(survey)
     }
 
     /// The fingerprint of the first `most` bytes; none if they can't be read twice.

@@ -286,6 +286,37 @@ fn private_file(terms: &StoreTerms<'_>) -> io::Result<PrivateFile> {
     }
 }
 
+/// The answers of a store, of which a plan asks when they came.
+pub(crate) struct KnownAnswers {
+    /// None if nothing was kept yet.
+    database: Option<Database>,
+    secrets: Secrets,
+}
+
+impl KnownAnswers {
+    /// Opens the store in this directory if there is one.
+    ///
+    /// # Errors
+    /// What is wrong with its file.
+    pub fn open(directory: &Path, secrets: &Secrets) -> Result<KnownAnswers, String> {
+        let path = directory.join(FILE);
+        let database = path.exists().then(|| Database::open(&path)).transpose()?;
+        Ok(KnownAnswers { database, secrets: secrets.clone() })
+    }
+
+    /// When the answer to this request came, in milliseconds since 1970, and who asked for it;
+    /// none if there is none.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn find(&self, request: &Request<Bytes>) -> Result<Option<(u64, AskedBy)>, String> {
+        match &self.database {
+            Some(database) => database.asked(RequestKey::of(request, &self.secrets)),
+            None => Ok(None),
+        }
+    }
+}
+
 /// Removes the store that an earlier run has left beside its results.
 ///
 /// # Errors

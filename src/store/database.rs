@@ -95,6 +95,23 @@ impl Database {
         found.map(Option::flatten).map_err(|error| explained(&error))
     }
 
+    /// When the answer to this request came, in milliseconds since 1970, and for whom, if there
+    /// is one.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn asked(&self, key: RequestKey) -> Result<Option<(u64, AskedBy)>, String> {
+        let sql = "SELECT asked, run, row FROM answers WHERE key = ? AND failed_in IS NULL";
+        let found = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            let found = statement.query_row(params![key.0], |row| {
+                let by = AskedBy { run: unsigned(row.get(1)?), row: unsigned(row.get(2)?) };
+                Ok((unsigned(row.get(0)?), by))
+            });
+            found.optional()
+        });
+        found.map_err(|error| explained(&error))
+    }
+
     /// Writes all of these entries, in the place of earlier ones.
     ///
     /// # Errors

@@ -31,6 +31,10 @@ impl Database {
         match *self {}
     }
 
+    pub fn asked(&self, _key: RequestKey) -> Result<Option<(u64, AskedBy)>, String> {
+        match *self {}
+    }
+
     pub fn put(&mut self, _entries: &[NewEntry]) -> Result<(), String> {
         match *self {}
     }

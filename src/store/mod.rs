@@ -18,7 +18,9 @@ mod entry;
 mod request_key;
 mod settings;
 
-pub(crate) use answer_store::{AnswerStore, FoundAnswers, StoreTerms, remove_private};
+pub(crate) use answer_store::{
+    AnswerStore, FoundAnswers, KnownAnswers, StoreTerms, remove_private,
+};
 pub(crate) use claims::Claimed;
 pub(crate) use entry::{AskedBy, KeptAnswer, KeptFailure};
 pub(crate) use request_key::RequestKey;

@@ -73,6 +73,7 @@ mod modelled;
 mod names;
 mod networks;
 mod older;
+mod only;
 mod openapi;
 mod outages;
 mod output;

@@ -12,6 +12,13 @@ pub struct StoreFlags {
     /// Ask once for rows whose requests are equal; the record of each says which row asked
     #[arg(long)]
     dedupe: bool,
+    /// Ask only for rows that are new, changed, failed or older-than 30d (a,b: for any of these
+    /// reasons), by what --against or --store knows
+    #[arg(long, value_name = "WHICH", value_delimiter = ',')]
+    only: Option<Vec<String>>,
+    /// The earlier results that --only compares with, by --key FIELD
+    #[arg(long, value_name = "FILE")]
+    against: Option<String>,
     /// Keep answers in this directory, and ask for none that is there
     #[arg(long, value_name = "DIR")]
     store: Option<String>,
@@ -29,6 +36,14 @@ pub struct StoreFlags {
 impl StoreFlags {
     pub fn dedupe(&self) -> Option<bool> {
         self.dedupe.then_some(true)
+    }
+
+    pub fn only(&self) -> Option<&[String]> {
+        self.only.as_deref()
+    }
+
+    pub fn against(&self) -> Option<&str> {
+        self.against.as_deref()
     }
 
     pub fn tree(&self) -> Value {
