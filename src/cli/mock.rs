@@ -2,7 +2,9 @@
 
 use crate::Error;
 use clap::Args;
-use throng_mock::{Dialect, Judgement, Latency, Mock, Partition, ServerLimit, Settings};
+use throng_mock::{
+    BatchFaults, Dialect, Judgement, Latency, Mock, Partition, ServerLimit, Settings,
+};
 
 use super::exit::Exit;
 use super::server::Behaviour;
@@ -22,6 +24,9 @@ pub struct MockArgs {
     latency: Latency,
     #[command(flatten)]
     behaviour: Behaviour,
+    /// How batches of requests go (OpenAI's and Anthropic's): the time that they take, and the share of requests that expire or fail, or of submissions whose answer is lost
+    #[arg(long, value_name = "time=2s,expired=10%", default_value = "time=0s")]
+    batches: BatchFaults,
     /// Bytes of filler in each quote
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     padding: usize,
@@ -84,6 +89,7 @@ fn settings(arguments: &MockArgs) -> Settings {
         refusals_count: arguments.limits.count_refused,
         latency: arguments.latency,
         padding: arguments.padding,
+        batches: arguments.batches,
         api_key: arguments.api_key.clone(),
         ..arguments.behaviour.settings()
     }

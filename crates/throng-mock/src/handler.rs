@@ -15,6 +15,7 @@ use crate::answer::MockAnswer;
 use crate::jobs;
 use crate::lists;
 use crate::quotes;
+use crate::recorder::lock;
 use crate::reply::{ConnectionDropped, Reply};
 use crate::request::ClientRequest;
 use crate::routes::routes;
@@ -71,6 +72,7 @@ fn answer_as_judge(state: &ServerState, request: &ClientRequest) -> Option<MockA
     match (&request.method, request.path()) {
         (&Method::GET, "/") if !state.settings.anything => Some(MockAnswer::text(routes())),
         (&Method::GET, "/judge") => Some(MockAnswer::value(&state.recorder.judgement())),
+        (&Method::GET, "/judge/batches") => Some(MockAnswer::value(&lock(&state.batches).counts())),
         (&Method::DELETE, "/judge") | (&Method::POST, "/judge/reset") => {
             state.reset();
             Some(MockAnswer::empty())

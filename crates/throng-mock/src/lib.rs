@@ -39,7 +39,7 @@
 //! `request`. The seed decides its `latency` and `faults` (`chance`). After
 //! the latency it arrives: `recorder` and `judge` count it, and the limits
 //! (`limit`, `partition`, `account`, `counters`, `kinds`) admit or refuse it. `state`
-//! routes it to `quotes`, `lists`, `jobs`, `recipes` or `tools` (`tokens`, `body_stream`), and the answer
+//! routes it to `quotes`, `lists`, `jobs`, `batches`, `recipes` or `tools` (`tokens`, `body_stream`), and the answer
 //! (`answer`, `reply`) is worded by a `dialect` if one is set. `settings`,
 //! `tls` and `parse` hold the configuration.
 
@@ -62,6 +62,7 @@ mod recorder;
 mod state;
 
 mod answer;
+mod batches;
 mod body_stream;
 mod jobs;
 mod lists;
@@ -80,6 +81,7 @@ mod tls;
 mod dialect;
 
 pub use acks::AckCounter;
+pub use batches::{BatchCounts, BatchFaults};
 pub use body_stream::file_bytes as file;
 pub use dialect::Dialect;
 pub use faults::{Fault, Faults};

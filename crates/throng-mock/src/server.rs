@@ -18,8 +18,9 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::acks::{AckCounter, CountedStream};
 use crate::handler;
+use crate::recorder::lock;
 use crate::state::ServerState;
-use crate::{Arrival, Judgement, Settings};
+use crate::{Arrival, BatchCounts, Judgement, Settings};
 
 /// Maximum number of concurrent requests on an HTTP/2 connection.
 const STREAMS: u32 = 1000;
@@ -83,6 +84,11 @@ impl Mock {
     /// The counts until now, as `GET /judge` answers them.
     pub fn judgement(&self) -> Judgement {
         self.state.recorder.judgement()
+    }
+
+    /// The counts of batches until now, as `GET /judge/batches` answers them.
+    pub fn batches(&self) -> BatchCounts {
+        lock(&self.state.batches).counts()
     }
 
     /// Resets the counts, the limits, the scenarios and the flaky ids, as

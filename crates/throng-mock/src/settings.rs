@@ -4,7 +4,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::limit::ServerLimits;
-use crate::{Dialect, Faults, Latency, ParseError, Partition, ServerCertificate, ServerLimit};
+use crate::{
+    BatchFaults, Dialect, Faults, Latency, ParseError, Partition, ServerCertificate, ServerLimit,
+};
 
 /// The settings of a [`Mock`](crate::Mock).
 ///
@@ -46,6 +48,8 @@ pub struct Settings {
     pub anything: bool,
     /// Whether every arrival is kept, for [`Local::arrivals`](crate::LocalServer::arrivals).
     pub logs: bool,
+    /// How long batches of requests take, and what goes wrong with them.
+    pub batches: BatchFaults,
     /// Number of server threads, each with a runtime of its own. At least 1.
     pub threads: usize,
 }
@@ -68,6 +72,7 @@ impl Default for Settings {
             padding: 0,
             anything: false,
             logs: false,
+            batches: BatchFaults::default(),
             threads: 1,
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::StatusCode;
 
 use crate::answer::MockAnswer;
+use crate::batches::Batches;
 use crate::chance::{KeyCounts, Scenario};
 use crate::jobs::Jobs;
 use crate::judge::{ArrivalInfo, Client};
@@ -31,6 +32,7 @@ pub(crate) struct ServerState {
     /// Number of tries for each flaky id.
     tries: Mutex<KeyCounts>,
     jobs: Mutex<Jobs>,
+    pub batches: Mutex<Batches>,
 }
 
 impl ServerState {
@@ -47,6 +49,7 @@ impl ServerState {
             requested: Mutex::default(),
             tries: Mutex::default(),
             jobs: Mutex::default(),
+            batches: Mutex::new(Batches::new(settings.batches, settings.seed)),
             values: AtomicU64::default(),
             settings,
         }
@@ -111,16 +114,19 @@ impl ServerState {
         }
         lists::answer(request)
             .or_else(|| lock(&self.jobs).answer(request))
+            .or_else(|| lock(&self.batches).answer(request, self.recorder.clock()))
             .or_else(|| recipes::answer(request, &self.tries))
             .unwrap_or_else(|| tools::answer(request, &self.tries))
     }
 
-    /// Resets the counts, the limits, the scenarios, the flaky ids and the jobs.
+    /// Resets the counts, the limits, the scenarios, the flaky ids, the jobs and the
+    /// batches.
     pub(crate) fn reset(&self) {
         self.recorder.reset();
         lock(&self.requested).clear();
         lock(&self.tries).clear();
         *lock(&self.jobs) = Jobs::default();
+        *lock(&self.batches) = Batches::new(self.settings.batches, self.settings.seed);
         self.values.store(0, Ordering::Relaxed);
     }
 }

@@ -23,13 +23,17 @@ fn allowed(request: &ClientRequest) -> u64 {
 pub(crate) fn used(request: &ClientRequest) -> u64 {
     let allowed = allowed(request);
     let body = String::from_utf8_lossy(request.body.as_deref().unwrap_or_default());
-    let share = hash(&format!("{}{body}", request.query())) % 1_001;
+    share_of(allowed, &format!("{}{body}", request.query()))
+}
+
+/// Half of this number of tokens or more, as this text decides.
+fn share_of(allowed: u64, text: &str) -> u64 {
+    let share = hash(text) % 1_001;
     allowed.min((allowed * (1_000 + share)).div_ceil(2_000).max(1))
 }
 
 /// The tokens of a completion: those of its prompt, a quarter of its characters, and the rest.
-fn usage(request: &ClientRequest, body: &Value) -> TokenUsage {
-    let total = used(request);
+fn usage(total: u64, body: &Value) -> TokenUsage {
     let texts = body["messages"].as_array().into_iter().flatten();
     let letters: usize =
         texts.filter_map(|message| Some(message["content"].as_str()?.chars().count())).sum();
@@ -48,6 +52,18 @@ pub(crate) fn complete(request: &ClientRequest) -> MockAnswer {
     let Some(body): Option<Value> = body else {
         return MockAnswer::problem(StatusCode::BAD_REQUEST, "a completion needs a JSON body");
     };
+    let usage = usage(used(request), &body);
+    let answer = MockAnswer::value(&completion_of(&body, &usage));
+    MockAnswer { usage: Some(usage), ..answer }
+}
+
+/// The completion of a request of a batch, with its usage of tokens.
+pub(crate) fn completion(body: &Value) -> Value {
+    let allowed = body["max_tokens"].as_u64().unwrap_or(1);
+    completion_of(body, &usage(share_of(allowed, &body.to_string()), body))
+}
+
+fn completion_of(body: &Value, usage: &TokenUsage) -> Value {
     let last = body["messages"].as_array().and_then(|messages| messages.last());
     let wants_json = body["response_format"]["type"] == "json_object";
     let content = match last.and_then(|last| last["content"].as_str()) {
@@ -55,16 +71,14 @@ pub(crate) fn complete(request: &ClientRequest) -> MockAnswer {
         Some(prompt) => format!("You asked: {prompt}"),
         None => "Yes.".to_owned(),
     };
-    let usage = usage(request, &body);
-    let answer = MockAnswer::value(&json!({
+    json!({
         "choices": [{ "message": { "role": "assistant", "content": content } }],
         "usage": {
             "prompt_tokens": usage.prompt_tokens,
             "completion_tokens": usage.completion_tokens,
             "total_tokens": usage.total_tokens,
         },
-    }));
-    MockAnswer { usage: Some(usage), ..answer }
+    })
 }
 
 /// A label for a prompt, always the same one; a third of them is none of the three, unless the
