@@ -1,8 +1,10 @@
 //! Batches: many rows in one request, and each row's item of the answer. Pure.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use bytes::Bytes;
+use bytesize::ByteSize;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,15 +24,29 @@ const MAX_ITEM: usize = 100;
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
-    /// Maximum number of rows in one request.
+    /// Maximum number of rows in one request, or in one batch of a provider's batch endpoint.
     pub size: Option<usize>,
+    /// Maximum size in bytes of a provider's batch.
+    #[cfg_attr(
+        feature = "cli",
+        schemars(with = "Option<crate::limit::schema::Either<u64, String>>")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<ByteSize>,
+    /// Maximum number of tokens in all of a provider's batches that are in progress.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// The pause between two looks at a provider's batch; without it, 1 s that grows to 60 s.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<crate::limit::schema::DurationText>"))]
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub every: Option<Duration>,
     /// Statuses by which a server refuses a batch as too large: it is halved.
     pub too_large: Vec<u16>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { size: None, too_large: vec![413, 414] }
+        Settings { size: None, bytes: None, tokens: None, every: None, too_large: vec![413, 414] }
     }
 }
 

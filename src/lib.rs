@@ -113,6 +113,7 @@ mod probe;
 
 mod auth;
 mod batch;
+mod batch_api;
 mod extract;
 mod judge;
 mod limit_server;

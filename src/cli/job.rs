@@ -97,6 +97,7 @@ impl JobArgs {
             "process": self.helpers.process_tree(),
             "items": self.pages.items_tree(),
             "batch": self.pages.batch_tree(),
+            "batch-api": self.pages.batch_api(),
             "pages": self.pages.tree(),
             "dedupe": self.store.dedupe(),
             "only": self.store.only(),

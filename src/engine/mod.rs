@@ -27,7 +27,7 @@ use crate::quota_store::{self, AccountStore};
 use crate::record::Record;
 use crate::report::Report;
 use crate::shutdown::{Shutdown, ShutdownReason};
-use crate::sink::{Identity, IntentWriter, LaterRows, PollLogWriter};
+use crate::sink::{BatchLogWriter, Identity, IntentWriter, LaterRows, PollLogWriter};
 use crate::source::Rows;
 use crate::store::{AnswerStore, StoreTerms};
 use crate::tally::{Counts, Tally};
@@ -256,9 +256,9 @@ impl Run {
             self.open_store()?;
             let later = self.start_page_log()?;
             self.begin_spending()?;
-            Ok((it, later, self.intents()?, self.poll_log()?))
+            Ok((it, later, self.intents()?, self.poll_log()?, self.batch_log()?))
         });
-        let (earlier, later, intents, polls) = match prepared {
+        let (earlier, later, intents, polls, batches) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 writer::give_up(writer)?;
@@ -277,6 +277,7 @@ impl Run {
                 let logs = RowLogs {
                     intents: intents.as_ref().map(|log| plan.output.handle(log)),
                     polls: polls.as_ref().map(|log| plan.output.poll_handle(log)),
+                    batches: batches.as_ref().map(BatchLogWriter::handle),
                 };
                 let to_writer = to_writer.clone();
                 Worker { index, context, stages, to_writer, logs }.start()
@@ -289,6 +290,7 @@ impl Run {
         self.metrics().all_ended();
         self.end_intents(intents);
         self.end_poll_log(polls);
+        self.end_batch_log(batches);
         self.end_page_log();
         self.end_store();
         self.end_spending();
@@ -396,6 +398,27 @@ impl Run {
         if let Err(error) = ended {
             self.context.shutdown.request(ShutdownReason::Error(Error::stopped(format!(
                 "the log of what is spent cannot be written: {error}"
+            ))));
+        }
+    }
+
+    /// The log of batches at a provider, if the plan submits any.
+    fn batch_log(&self) -> Result<Option<BatchLogWriter>, Error> {
+        if self.plan().first().batch_api.is_none() {
+            return Ok(None);
+        }
+        let shutdown = self.context.shutdown.clone();
+        let failed =
+            move |error: Error| shutdown.request(ShutdownReason::Error(error.of_output(None)));
+        self.plan().output.batch_log(failed)
+    }
+
+    fn end_batch_log(&self, batches: Option<BatchLogWriter>) {
+        let all_done = !self.context.shutdown.is_requested();
+        let ended = batches.map_or(Ok(()), |log| log.end(all_done));
+        if let Err(error) = ended {
+            self.context.shutdown.request(ShutdownReason::Error(Error::stopped(format!(
+                "the log of batches cannot be written: {error}"
             ))));
         }
     }

@@ -5,7 +5,8 @@
 //! it when its connection is ready to be written to.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,11 +32,13 @@ use crate::record::{Failure, FailureKind, Record, excerpt};
 use crate::row::Row;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::send::{Answer, Delivery, Origin, SendError, Unfollowed};
-use crate::sink::{IntentLog, PollLog};
+use crate::sink::{BatchLog, IntentLog, PollLog};
 use crate::wording::worded;
 
 mod attempt;
 mod batch;
+mod batch_bill;
+mod batches;
 mod billed;
 mod checked;
 mod credentials;
@@ -70,6 +73,8 @@ pub struct RowExecutor {
     slots: Semaphore,
     /// Maximum number of rows of a batch, as far as the server has shown.
     max_batch: Cell<usize>,
+    /// The provider's ids of the batches that it has submitted or found.
+    batch_ids: RefCell<HashSet<String>>,
     /// The rows whose jobs are not done.
     polls: PollQueue<PolledJob>,
 }
@@ -79,6 +84,8 @@ pub struct RowExecutor {
 pub struct RowLogs {
     /// Of requests that must not be sent twice.
     pub intents: Option<IntentLog>,
+    /// Of batches at a provider.
+    pub batches: Option<BatchLog>,
     /// Of jobs that were submitted.
     pub polls: Option<PollLog>,
 }
@@ -97,6 +104,7 @@ impl RowExecutor {
             slots: Semaphore::new(stage.in_flight),
             polls: PollQueue::new(max_polled.div_ceil(context.plan.workers.count)),
             max_batch: Cell::new(usize::MAX),
+            batch_ids: RefCell::default(),
             requests: RequestExecutor::new(worker, stage_index, context, logs),
         }
     }

@@ -168,6 +168,7 @@ impl Sampler {
             requests: requests(context.metrics.sending()),
             statuses: context.metrics.statuses(),
             latency: latency(context),
+            batches: context.metrics.batches(),
             bill: context.spending.as_ref().map(|spending| bill(&spending.bill())),
             limits: self.limits(context),
             pause: context.limiters.iter().filter_map(RateLimiter::paused).max(),

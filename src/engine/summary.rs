@@ -79,6 +79,7 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),
         bill: context.spending.as_ref().map(|spending| bill(&context.plan, spending.bill())),
+        batches: context.metrics.batches(),
         limits: limits(context),
         sharing: sharing(context),
         insecure: context.plan.first().transport.is_insecure(),
@@ -134,7 +135,7 @@ pub fn bound(
     took: Duration,
 ) -> Option<Estimate> {
     // How the limits of several stages add up is not known.
-    if context.plan.stages.len() > 1 {
+    if context.plan.stages.len() > 1 || context.plan.first().batch_api.is_some() {
         return None;
     }
     let mean = tally.latency().mean()? / 1_000.0;

@@ -129,6 +129,12 @@ async fn run_stage(
             }
         })
     });
+    if executor.sends_batches() {
+        let (of_record, exit) = (executor.clone(), exit.clone());
+        let put = async move |record| put(&of_record, &exit, record).await;
+        executor.run_batches(&inbox, &Rc::new(put)).await;
+        return;
+    }
     let mut tasks = JoinSet::new();
     for _ in 0..in_flight {
         tasks.spawn_local(run_rows(executor.clone(), inbox.clone(), exit.clone()));

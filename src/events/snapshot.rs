@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::times;
 use crate::limit::duration;
+use crate::metrics::BatchProgress;
 
 /// The state of a run at one moment. All counters begin at 0 with the run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Snapshot {
     /// What the run has cost in money; none if nothing has a price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bill: Option<BillSnapshot>,
+    /// The batches at a provider; none if the run has had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batches: Option<BatchProgress>,
     /// The limits, in the order of the job.
     pub limits: Vec<LimitSnapshot>,
     /// The time until the end of the server's pause, in seconds; none if it asks for none.

@@ -144,6 +144,12 @@ impl Tries {
         Tries { used: 0, idempotent: method.is_idempotent() }
     }
 
+    /// This number of attempts of a request that may be repeated.
+    #[must_use]
+    pub fn after(used: u32) -> Tries {
+        Tries { used, idempotent: true }
+    }
+
     /// No attempt yet of a request that may be repeated, of any method.
     #[must_use]
     pub fn repeatable() -> Tries {

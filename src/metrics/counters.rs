@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::latency::LatencyHistogram;
@@ -29,12 +29,33 @@ pub struct Metrics {
     failed: Counter,
     invalid_headers: Mutex<BTreeMap<String, String>>,
     warnings: Mutex<Vec<Warning>>,
+    batches: BatchCounters,
     /// By unit.
     settled: Mutex<BTreeMap<usize, SettledCost>>,
     /// The start of the run.
     started: OnceLock<Instant>,
     /// The time at which the writer had the last record.
     all_written_at: OnceLock<Duration>,
+}
+
+/// The batches at a provider.
+#[derive(Debug, Default)]
+struct BatchCounters {
+    submitted: AtomicU64,
+    begun: AtomicU64,
+    completed: AtomicU64,
+}
+
+/// A snapshot of the batches at a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct BatchProgress {
+    /// Batches that the run has submitted.
+    pub submitted: u64,
+    /// Batches that it waits for, those of earlier runs too.
+    pub in_progress: u64,
+    /// Batches whose results it has collected.
+    pub completed: u64,
 }
 
 /// The cost of requests whose answers have told it.
@@ -250,6 +271,32 @@ impl Metrics {
             Some(warning) => warning.count += count,
             None => warnings.push(Warning { message: what.into(), count, example: example() }),
         }
+    }
+
+    /// The run has submitted a batch.
+    pub(crate) fn batch_submitted(&self) {
+        self.batches.submitted.fetch_add(1, Ordering::Relaxed);
+        self.batch_begins();
+    }
+
+    /// The run waits for a batch.
+    pub(crate) fn batch_begins(&self) {
+        self.batches.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The run has collected a batch.
+    pub(crate) fn batch_ends(&self) {
+        self.batches.completed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The batches at a provider; none if the run has not had any.
+    #[must_use]
+    pub fn batches(&self) -> Option<BatchProgress> {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (completed, begun) = (get(&self.batches.completed), get(&self.batches.begun));
+        let submitted = get(&self.batches.submitted);
+        let in_progress = begun.saturating_sub(completed);
+        (begun > 0).then_some(BatchProgress { submitted, in_progress, completed })
     }
 
     /// Adds a request's cost in a unit as its answer has told it.

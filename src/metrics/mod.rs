@@ -4,6 +4,6 @@ mod counters;
 mod latency;
 mod time_share;
 
-pub use counters::{Counters, Metrics, Sending, WaitReason, WaitingRow, Warning};
+pub use counters::{BatchProgress, Counters, Metrics, Sending, WaitReason, WaitingRow, Warning};
 pub use latency::upper_bound;
 pub use time_share::{RunSetup, TimeBreakdown, TimeShare, advice, describe, free_at, largest};

@@ -58,13 +58,15 @@ pub fn of(
         ("the request's body", body),
         ("extract", extraction(&job.extract, job.answer_format, job.answer_encoding)),
         ("items", json!(job.items)),
-        ("batch", json!(job.batch)),
+        // The rows of a provider's batches are asked for one by one.
+        ("batch", json!(job.batch_api.map_or_else(|| job.batch.clone(), |_| Default::default()))),
         ("step", steps),
         ("pages", paging(&job.pages, &job.poll)),
         ("output.key", json!(job.output.key)),
     ];
     let check = job.check.as_ref().map(|check| ("check", json!([check, job.reask])));
     let save = job.save.as_ref().map(|save| ("save", json!(save)));
+    let batch_api = job.batch_api.map(|provider| ("batch-api", json!(provider)));
     // What a hook does is not known: that it is there is.
     let request_hook = hooks.request.as_ref().map(|_| ("the request hook", command(&job.render)));
     let response_hook = hooks.response.as_ref().map(|step| {
@@ -76,6 +78,7 @@ pub fn of(
         .into_iter()
         .chain(check)
         .chain(save)
+        .chain(batch_api)
         .chain(shard)
         .chain(request_hook)
         .chain(response_hook);
@@ -86,7 +89,7 @@ pub fn of(
             .collect(),
         limits: all_limits(job),
         rates: rates(job),
-        has_steps: !job.step.is_empty() || job.poll.is_any(),
+        has_steps: !job.step.is_empty() || job.poll.is_any() || job.batch_api.is_some(),
         // A run knows whether it shares them when it begins.
         is_alone: false,
         rows,
@@ -165,7 +168,7 @@ fn joins_pages(job: &Job) -> bool {
 /// it shares with an earlier one count requests that are in no record.
 fn rates(job: &Job) -> Vec<RunLimit> {
     let settings = match job.step.last() {
-        None => Some(&job.limit).filter(|_| !job.poll.is_any()),
+        None => Some(&job.limit).filter(|_| !job.poll.is_any() && job.batch_api.is_none()),
         Some(last) => last.limit.as_ref().filter(|_| !last.poll.is_any()),
     };
     settings.map_or_else(Vec::new, run_limits)

@@ -13,7 +13,8 @@ use crate::helpers::{self, HelperSettings};
 use crate::price::{PriceList, Usd};
 use crate::store::{self, StoreSettings};
 use crate::{
-    auth, batch, extract, judge, limit, pages, poll, render, secret, send, sink, source, tally,
+    auth, batch, batch_api, extract, judge, limit, pages, poll, render, secret, send, sink, source,
+    tally,
 };
 
 /// A job as its file or its flags say it; each part is its module's.
@@ -157,6 +158,11 @@ pub struct Job {
     pub items: extract::ItemSettings,
     /// How many rows are asked for at once.
     pub batch: batch::Settings,
+    /// The provider whose batch endpoint takes the requests: `openai`, `anthropic`, `gemini` or
+    /// `mistral`; each row has a request of its own if none is given.
+    #[serde(rename = "batch-api", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "cli", schemars(with = "Option<String>"))]
+    pub batch_api: Option<batch_api::Provider>,
     /// Whether rows whose requests are equal are asked for once.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dedupe: bool,

@@ -27,6 +27,7 @@ use workers::WorkerConfig;
 use workload::PlannedWork;
 
 mod account;
+mod batch_endpoint;
 mod before;
 mod checks;
 mod cleartext;
@@ -157,7 +158,7 @@ impl Plan {
         vault: &Arc<Vault>,
     ) -> Result<Plan, Error> {
         let context = RenderContext { environment, vault };
-        let job = &shard::settled(job, environment)?;
+        let job = &batch_endpoint::settled(shard::settled(job, environment)?);
         let parts = &parts.with_helpers(job, vault)?;
         before::check(job)?;
         job.store.check().map_err(Error::plan)?;
@@ -482,7 +483,7 @@ fn columns(
     Ok(Columns {
         items: stages.iter().any(Stage::has_items) || last.hooks.makes_many(),
         // A job is polled too often for its record to tell all arrivals.
-        arrived: !first.policy.is_unlimited() && stages.iter().all(|it| it.poll.is_none()),
+        arrived: !first.policy.is_unlimited() && stages.iter().all(Stage::sends_rows),
         files: last.save.is_some(),
         ..Columns::new(fields, values, last.keep_body)?
     })

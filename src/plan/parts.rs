@@ -73,7 +73,8 @@ pub(super) fn check(
     has_pages: bool,
 ) -> Result<(), Error> {
     let Hooks { request, response } = hooks;
-    let has_parts = has_pages || job.poll.is_any() || job.batch.size.is_some();
+    let has_parts =
+        has_pages || job.poll.is_any() || (job.batch.size.is_some() && job.batch_api.is_none());
     let processes = if job.process.is_none() { "a hook" } else { "process (--process)" };
     let renders = if job.render.is_none() { "a hook" } else { "render (--render)" };
     let why = if request.is_some() && job.dedupe {

@@ -19,6 +19,9 @@ use crate::report::escape;
 use crate::row::Row;
 use crate::secret::Visibility;
 
+/// Maximum number of rows that a plan packs into batches to count these.
+const MAX_PACKED: usize = 50_000;
+
 impl Plan {
     /// The rows, the first requests with their secrets as `***`, the limits and what is left
     /// of them, and the least time that they allow from `now` on if each answer takes `latency`.
@@ -64,6 +67,9 @@ impl Plan {
         }
         for quota in quotas_left(shared) {
             let _ = writeln!(text, "{:<8}  {}", "quota", escape(&quota));
+        }
+        if let Some(batches) = self.batches() {
+            let _ = writeln!(text, "{:<8}  {}", "batches", escape(&batches));
         }
         if let Some(poll) = &self.first().poll {
             let _ = writeln!(text, "{:<8}  {}", "poll", self.polls(poll));
@@ -117,6 +123,23 @@ impl Plan {
         let units = self.first().policy.units().iter().cloned();
         let sums = self.work.iter().flat_map(|work| work.sum.units.iter().copied());
         units.zip(sums).skip(1).collect()
+    }
+
+    /// The batches of a provider that the rows are packed into, by the first rows if there are
+    /// very many.
+    fn batches(&self) -> Option<String> {
+        let api = self.first().batch_api.as_ref()?;
+        let name = api.dialect.name();
+        let bounds = api.describe_bounds();
+        let Some(left) = self.survey.rows.filter(|_| self.source.lasts()) else {
+            return Some(format!("to {name}, each of {bounds}"));
+        };
+        let done = self.output.done();
+        let left = left.saturating_sub(done.len());
+        let rows = self.source.rows().ok()?.map_while(Result::ok).filter(|row| !done.has(row));
+        let packed = rows.take(MAX_PACKED).filter_map(|row| self.first().render(&row).ok());
+        let sum = api.sum(packed);
+        Some(format!("{} to {name}, {}; {bounds}", sum.describe(left), sum.describe_each()))
     }
 
     /// How answers are saved to files, and the file of the first row, as far as it is known.
@@ -349,6 +372,9 @@ impl Plan {
     }
 
     fn time(&self, forecast: &Forecast<'_>) -> String {
+        if self.first().batch_api.is_some() {
+            return "that of the batches, each of which may take a day at the provider".into();
+        }
         let Some(work) = &self.work else {
             return "depends on the number of rows".into();
         };

@@ -76,6 +76,12 @@ fn check_job(
             "{jobs} submitted in another way and not done: not polled any more, and submitted again"
         )
     });
+    let is_submitted_alike = resubmitted.is_none() && !changed.contains("batch-api");
+    let (left, left_rows) = output.waiting_batches();
+    if !is_submitted_alike {
+        output.forget_batches();
+    }
+    let batches = batches(left, left_rows, is_submitted_alike);
     let limits = (done > 0 && before != identity.limits).then(|| {
         let said = |limits: &str| match limits {
             "" => "none".to_owned(),
@@ -87,7 +93,19 @@ fn check_job(
             said(&identity.limits)
         )
     });
-    Ok(limits.into_iter().chain(jobs).collect())
+    Ok(limits.into_iter().chain(jobs).chain(batches).collect())
+}
+
+/// What becomes of these batches at a provider and their rows, if there are any.
+fn batches(batches: u64, rows: u64, are_collected: bool) -> Option<String> {
+    let left = counted(batches, "batch", "batches");
+    let rows = counted(rows, "row", "rows");
+    let what = if are_collected {
+        "collected, and not submitted again"
+    } else {
+        "not collected any more: they were submitted in another way, go on at the provider and cost there, and their rows are asked for again"
+    };
+    (batches > 0).then(|| format!("{left} of {rows} submitted before: {what}"))
 }
 
 /// The first stage whose jobs were submitted by other requests than those of now, where these
@@ -127,6 +145,14 @@ fn job_changed(
         .of_mismatch();
     }
     let jobs = output.jobs_from(resubmitted);
+    if done == 0 && output.waiting_jobs() == 0 {
+        let (batches, rows) = output.waiting_batches();
+        let (batches, rows) = (counted(batches, "batch", "batches"), counted(rows, "row", "rows"));
+        return Error::plan(format!(
+            "{name} has no records yet, and {batches} of {rows} that were submitted in another way and not collected: {changed} changed since. \
+             the job as it was collects them; --resume=changed leaves them at the provider, where they cost, and submits their rows in the new way"
+        ));
+    }
     if done == 0 {
         let waiting = counted(output.waiting_jobs(), "job", "jobs");
         let what_becomes = if jobs > 0 {

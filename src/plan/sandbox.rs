@@ -10,8 +10,8 @@ use crate::error::Error;
 
 /// The parts of a job that a stranger may write.
 #[rustfmt::skip]
-const PARTS: [&str; 28] = [
-    "$schema", "answer", "answer-format", "answers", "api", "auth", "batch", "before", "budget", "check",
+const PARTS: [&str; 29] = [
+    "$schema", "answer", "answer-format", "answers", "api", "auth", "batch", "batch-api", "before", "budget", "check",
     "cookies", "extract", "input", "items", "limit", "no-headers", "pages", "poll", "price", "reask",
     "refusal", "request", "retry", "send", "signal", "step", "summary", "workers",
 ];

@@ -7,7 +7,8 @@ use http::{Method, Request, Uri};
 use serde_json::Value;
 
 use crate::auth::{Login, Signer};
-use crate::batch::Batch;
+use crate::batch::{self, Batch};
+use crate::batch_api::BatchApi;
 use crate::check::Check;
 use crate::cookies::CookieScope;
 use crate::error::Error;
@@ -31,7 +32,7 @@ use crate::row::Row;
 use crate::send::{self, Answer, Arrivals, Origin, Transport};
 
 use super::cleartext::Cleartext;
-use super::{Job, account, literals, parts, workers};
+use super::{Job, account, batch_endpoint, literals, parts, workers};
 
 /// A stage of a plan, from a row to its values.
 pub struct Stage {
@@ -76,6 +77,8 @@ pub struct Stage {
     pub(crate) each: Option<Items>,
     pub(crate) pages: Option<Pages>,
     pub(crate) batch: Option<Batch>,
+    /// How its requests go through a provider's batch endpoint, if they do.
+    pub(crate) batch_api: Option<BatchApi>,
     /// How jobs are polled that its requests submit.
     pub(crate) poll: Option<Poll>,
     /// The answers whose body is kept.
@@ -132,9 +135,14 @@ impl Stage {
             Renderer::new(&with_key_and_file(job), rows, &cost_expressions(&policy), context)?;
         let each = Items::new(&job.items)?;
         let pages = Pages::new(&job.pages, each.as_ref())?;
-        let batch = Batch::new(&job.batch, &job.items)?;
+        let batch_api = BatchApi::new(job.batch_api, &job.batch)?;
+        let batch = match &batch_api {
+            Some(_) => Batch::new(&batch::Settings::default(), &job.items)?,
+            None => Batch::new(&job.batch, &job.items)?,
+        };
         let poll = Poll::new(&job.poll, &job.request.allow_host, context)?;
         check_combinations(job, rows, each.is_some(), pages.is_some())?;
+        batch_endpoint::check(job, &hooks, &policy, &renderer)?;
         parts::check(job, &hooks, each.is_some(), pages.is_some())?;
         for literal in literals::of(job) {
             literal.hide(context.vault.secrets());
@@ -201,6 +209,7 @@ impl Stage {
             each,
             pages,
             batch,
+            batch_api,
             poll,
             hooks,
             shared_limiter: None,
@@ -335,7 +344,12 @@ impl Stage {
     /// Whether a request must be noted in the log of intents before it is sent.
     pub(crate) fn announces(&self) -> bool {
         let method = self.renderer.method().unwrap_or(&Method::POST);
-        self.judge.needs_intent(Tries::of(method))
+        self.batch_api.is_none() && self.judge.needs_intent(Tries::of(method))
+    }
+
+    /// Whether its requests are those of rows, as records can tell them.
+    pub(crate) fn sends_rows(&self) -> bool {
+        self.poll.is_none() && self.batch_api.is_none()
     }
 
     /// Whether its request is the same for all rows.
@@ -424,7 +438,7 @@ fn check_combinations(
     has_items: bool,
     has_pages: bool,
 ) -> Result<(), Error> {
-    let is_batch = job.batch.size.is_some();
+    let is_batch = job.batch.size.is_some() && job.batch_api.is_none();
     let polls = job.poll.is_any();
     let has_key = job.retry.idempotency_key.is_some();
     let has_file = job.save.is_some();

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::words::{count, plural};
 use crate::error::Error;
-use crate::metrics::{TimeShare, Warning};
+use crate::metrics::{BatchProgress, TimeShare, Warning};
 use crate::price::Usd;
 use crate::record::FailureKind;
 use crate::tally::{AggregateResult, Counts, Example, FailureGroup, Quantiles, Tally};
@@ -22,6 +22,9 @@ pub struct Report {
     /// The requests of the rows.
     #[serde(flatten)]
     pub sent: SendReport,
+    /// The batches at a provider, if there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batches: Option<BatchProgress>,
     /// The speed; unknown if only records are left.
     #[serde(flatten)]
     pub pace: Option<RateReport>,

@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use crate::metrics::{TimeShare, Warning};
+use crate::metrics::{BatchProgress, TimeShare, Warning};
 use crate::wording::worded;
 
 use super::escape::{escape, short};
@@ -35,6 +35,7 @@ impl Report {
         lines.extend(self.pace.as_ref().and_then(|pace| pace.advice.clone()));
         lines.push(sent(self));
         lines.extend(self.bill.as_ref().map(bill));
+        lines.extend(self.batches.as_ref().map(batches));
         lines.extend(self.limits.iter().map(limit));
         lines.extend(sharing(self));
         for (header, why) in &self.header_warnings {
@@ -110,6 +111,16 @@ fn rows(report: &Report) -> String {
     let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) };
     let all = plural(rows.rows, "row", "rows");
     format!("{all}: {}{parts}", outcome(rows.ok, rows.missing, rows.failed))
+}
+
+fn batches(batches: &BatchProgress) -> String {
+    let BatchProgress { submitted, in_progress, completed } = *batches;
+    format!(
+        "{} submitted, {} in progress, {} completed",
+        plural(submitted, "batch", "batches"),
+        count(in_progress),
+        count(completed)
+    )
 }
 
 fn stopped(report: &Report, color: Color) -> Option<String> {

@@ -18,9 +18,11 @@
 //!   failed in a later stage
 //! - `poll_log`: the jobs that were submitted, which no later run submits again
 //! - `spending_log`: what the runs of one results file spend
+//! - `batch_log`: the batches at a provider, whose rows no later run submits again
 //! - `sidecar`: the small file beside the results: their identity, their lock, and the
 //!   use of the limits
 
+mod batch_log;
 mod durable_log;
 mod intents;
 mod journal;
@@ -45,6 +47,7 @@ mod crashes;
 pub(crate) mod samples;
 
 pub use crate::format::{Columns, KeepBody, RESERVED};
+pub use batch_log::{BatchLog, BatchLogWriter, SubmittedBatch};
 pub use durable_log::LogClosed;
 pub use intents::{Intent, IntentLog, IntentWriter};
 pub use journal::SinkError;

@@ -24,6 +24,7 @@ mod answer_formats;
 mod answers;
 mod auth;
 mod auto;
+mod batch_endpoints;
 mod batches;
 mod bill;
 mod bodies;

@@ -3,6 +3,9 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::send::size;
+use crate::batch_api::Provider;
+
 /// Items, batches and pages of answers.
 #[derive(Args)]
 #[command(next_help_heading = "Items, batches, pages")]
@@ -17,6 +20,15 @@ pub struct PageFlags {
     /// Up to N rows in one request; {{ field }} is then the list of their values
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
+    /// Send the requests through the provider's batch endpoint, at half the price: openai, anthropic, gemini or mistral; --batch is then the most rows of each batch
+    #[arg(long, value_name = "PROVIDER")]
+    batch_api: Option<Provider>,
+    /// Maximum size of each of the provider's batches [default: 64MB, or less as the provider takes]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    batch_bytes: Option<String>,
+    /// Maximum number of tokens in all of the provider's batches in progress, as your account has it [default: none]
+    #[arg(long, value_name = "N")]
+    batch_tokens: Option<u64>,
     /// A status for too large a batch, which is then halved (repeat) [default: 413, 414]
     #[arg(long, value_name = "STATUS")]
     too_large: Vec<u16>,
@@ -50,7 +62,16 @@ impl PageFlags {
 
     pub fn batch_tree(&self) -> Value {
         let statuses = (!self.too_large.is_empty()).then_some(&self.too_large);
-        json!({ "size": self.batch, "too-large": statuses })
+        json!({
+            "size": self.batch,
+            "bytes": self.batch_bytes,
+            "tokens": self.batch_tokens,
+            "too-large": statuses,
+        })
+    }
+
+    pub fn batch_api(&self) -> Option<&'static str> {
+        self.batch_api.map(Provider::name)
     }
 
     pub fn tree(&self) -> Value {

@@ -6,6 +6,7 @@ use jiff::Zoned;
 
 use crate::events::Snapshot;
 use crate::limit::duration;
+use crate::metrics::BatchProgress;
 use crate::price::Usd;
 
 /// Time in which a run may begin.
@@ -38,6 +39,8 @@ pub struct Facts {
     pub waiting: u64,
     /// What the run has cost in money so far, and the budget; none if nothing has a price.
     pub bill: Option<(Usd, Option<Usd>)>,
+    /// The batches at a provider, if there are any.
+    pub batches: Option<BatchProgress>,
     /// The requests of late.
     pub pace: Pace,
     /// The time to the deadline, if there is one.
@@ -114,6 +117,7 @@ impl Facts {
             bill: now.bill.map(|bill| {
                 (Usd::of_dollars(bill.total_usd), bill.budget_usd.map(Usd::of_dollars))
             }),
+            batches: now.batches,
             pace: Pace {
                 requests: now.pace.requests,
                 in_window: now.pace.in_window,

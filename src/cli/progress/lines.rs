@@ -10,6 +10,7 @@ use anstyle::{AnsiColor, Effects, Style};
 use unicode_width::UnicodeWidthStr;
 
 use crate::limit::duration;
+use crate::metrics::BatchProgress;
 use crate::report::{Color, count, escape};
 
 use super::facts::{Facts, State};
@@ -67,8 +68,8 @@ impl Part {
 pub fn lines(facts: &Facts, width: usize) -> [Line; 2] {
     let [bar, rows, time, ok, failed, retried, refused] = [0, 1, 2, 3, 4, 5, 6];
     let first = [bar, rows, ok, bar, rows, refused, failed, retried, time, failed, rows];
-    let [state, pace, in_flight, waiting, bill, deadline] = [0, 1, 2, 3, 4, 5];
-    let second = [waiting, in_flight, pace, bill, deadline, bill, state];
+    let [state, pace, in_flight, waiting, batches, bill, deadline] = [0, 1, 2, 3, 4, 5, 6];
+    let second = [waiting, in_flight, pace, batches, bill, deadline, batches, bill, state];
     [fit(counts(facts), &first, width), fit(standing(facts), &second, width)]
 }
 
@@ -103,6 +104,7 @@ fn standing(facts: &Facts) -> Vec<Part> {
         Part::new(DIM, [pace(facts), String::new()]),
         Part::new(DIM, [format!("{} in flight", count(facts.in_flight)), String::new()]),
         Part::new(DIM, number(facts.waiting, "waiting")),
+        Part::new(PLAIN, batches(facts)),
         Part::new(PLAIN, bill(facts)),
         Part::new(DIM, [deadline.unwrap_or_default(), String::new()]),
     ]
@@ -184,6 +186,19 @@ fn bill(facts: &Facts) -> [String; 3] {
         }
         Some((spent, None)) => [spent.to_string(), spent.to_string(), String::new()],
     }
+}
+
+/// The batches at a provider; nothing without them.
+fn batches(facts: &Facts) -> [String; 3] {
+    let Some(BatchProgress { submitted, in_progress, completed }) = facts.batches else {
+        return [const { String::new() }; 3];
+    };
+    let [submitted, in_progress, completed] = [submitted, in_progress, completed].map(count);
+    [
+        format!("batches: {submitted} submitted, {in_progress} in progress, {completed} completed"),
+        format!("{in_progress} batches in progress"),
+        String::new(),
+    ]
 }
 
 /// `12 refused`; nothing for none.
@@ -300,6 +315,7 @@ mod tests {
             refused: 12,
             in_flight: 19,
             waiting: 40,
+            batches: None,
             pace: Pace { requests: 21.97, in_window: 22, limit: Some((22, "5s".into())) },
             deadline: None,
             state: State::BoundBy { cause: "22/5s".into(), share: 0.964 },

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 
+use super::batch_log::{self, BatchLogWriter, SubmittedBatch, SubmittedBatches};
 use super::intents::{self, IntentLog, IntentWriter};
 use super::later_rows::{LaterRow, LaterRows, RowParts};
 use super::page_log::{self, PageLog, PageStart};
@@ -53,6 +54,10 @@ pub struct Output {
     jobs: SubmittedJobs,
     /// What earlier runs have spent.
     spent: Usd,
+    /// The batches that earlier runs have submitted to a provider.
+    batches: SubmittedBatches,
+    /// Whether the log of batches begins anew.
+    forgets_batches: bool,
     /// The name of all runs that continue one file.
     run: String,
     /// The program's sink, which has each record beside the file, or alone.
@@ -75,12 +80,14 @@ impl Output {
             _ => format!("{:032x}", rand::random::<u128>()),
         };
         let in_doubt = in_doubt(&checked, settings.key.as_deref(), resends)?;
-        let (pages, jobs) = (pages(&checked)?, jobs(&checked)?);
+        let (pages, jobs, batches) = (pages(&checked)?, jobs(&checked)?, batches(&checked)?);
         Ok(Output {
             spent: spent(&checked)?,
             in_doubt,
             pages,
             jobs,
+            batches,
+            forgets_batches: false,
             later: RowParts::default(),
             later_alone: RoaringTreemap::new(),
             checked,
@@ -266,10 +273,35 @@ impl Output {
         self.jobs.waiting(&self.checked.past.done)
     }
 
-    /// Whether earlier runs have submitted jobs that are not done.
+    /// Whether earlier runs have submitted jobs or batches that are not done.
     #[must_use]
     pub fn has_jobs(&self) -> bool {
-        self.waiting_jobs() > 0
+        self.waiting_jobs() > 0 || self.waiting_batches().0 > 0
+    }
+
+    /// The batch at a provider that has the request with this id, if an earlier run has submitted
+    /// one, and the number of batches that had it before.
+    #[must_use]
+    pub fn submitted_batch(&self, id: &str) -> (Option<&SubmittedBatch>, u32) {
+        self.batches.of(id)
+    }
+
+    /// Whether an earlier run has submitted the batch with this id of the provider's.
+    #[must_use]
+    pub fn knows_batch(&self, id: &str) -> bool {
+        self.batches.knows(id)
+    }
+
+    /// Number of batches at a provider whose results have not come, and of their rows.
+    #[must_use]
+    pub fn waiting_batches(&self) -> (u64, u64) {
+        self.batches.waiting()
+    }
+
+    /// Forgets all batches at a provider: their rows are submitted in others.
+    pub fn forget_batches(&mut self) {
+        self.batches = SubmittedBatches::default();
+        self.forgets_batches = true;
     }
 
     /// Number of jobs of this stage and of later ones that are not done; 0 without a stage.
@@ -511,6 +543,42 @@ impl Output {
             .map_err(wrong)
     }
 
+    /// Starts the log of batches at a provider, beside a file that was created. `failed` hears why
+    /// it can't be written any more.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn batch_log(
+        &self,
+        failed: impl Fn(Error) + Send + 'static,
+    ) -> Result<Option<BatchLogWriter>, Error> {
+        let Some(path) = self.checked.results() else {
+            return Ok(None);
+        };
+        let name = self.name();
+        let wrong = move |error: std::io::Error| {
+            Error::stopped(format!("{name}.batches cannot be written: {error}"))
+        };
+        if self.forgets_batches {
+            batch_log::remove(path).map_err(wrong.clone())?;
+        }
+        let told = wrong.clone();
+        BatchLogWriter::start(path, &self.batches, move |error| failed(told(error)))
+            .map(Some)
+            .map_err(wrong)
+    }
+
+    /// The id of the request of this row in a batch, which is the same in all runs that continue
+    /// a file as long as the row is the same.
+    #[must_use]
+    pub fn batch_row_id(&self, row: &Row) -> String {
+        let key = self.settings.key.as_ref().and_then(|key| row.fields.get(key));
+        let key = key.map_or_else(|| row.number.to_string(), ToString::to_string);
+        let fields = serde_json::to_string(&row.fields).unwrap_or_default();
+        let hash = blake3::hash(format!("{}:{key}:{fields}", self.run).as_bytes());
+        hash.to_hex()[..32].to_owned()
+    }
+
     /// A way to the log of jobs for one worker.
     #[must_use]
     pub fn poll_handle(&self, log: &PollLogWriter) -> PollLog {
@@ -603,7 +671,9 @@ impl Output {
         store::remove_private(path)
             .map_err(|error| Error::plan(format!("{self}.asked cannot be removed: {error}")))?;
         poll_log::remove(path)
-            .map_err(|error| Error::plan(format!("{self}.polls cannot be removed: {error}")))
+            .map_err(|error| Error::plan(format!("{self}.polls cannot be removed: {error}")))?;
+        batch_log::remove(path)
+            .map_err(|error| Error::plan(format!("{self}.batches cannot be removed: {error}")))
     }
 
     /// Keeps other runs away from a file.
@@ -678,6 +748,19 @@ fn jobs(checked: &CheckedOutput) -> Result<SubmittedJobs, Error> {
     let failed = past.assumed.is_none().then_some(&past.left_failed);
     SubmittedJobs::read(path, &past.done, failed)
         .map_err(|error| Error::plan(format!("{}.polls cannot be read: {error}", path.display())))
+}
+
+/// The batches that earlier runs of a file have submitted to a provider.
+fn batches(checked: &CheckedOutput) -> Result<SubmittedBatches, Error> {
+    let is_continued = matches!(
+        checked.mode,
+        OpenMode::GoOn(..) | OpenMode::Unpack(_) | OpenMode::Parts(_, Some(_))
+    );
+    let Some(path) = checked.results().filter(|_| is_continued) else {
+        return Ok(SubmittedBatches::default());
+    };
+    SubmittedBatches::read(path)
+        .map_err(|error| Error::plan(format!("{}.batches cannot be read: {error}", path.display())))
 }
 
 /// A UUID of version 8, whose bits are ours: a hash.

@@ -74,7 +74,7 @@ fn submit(
             batches.batches.pop();
             refused
         }
-        Some(why) => invalid(&why.to_owned()),
+        Some(why) => invalid(why),
         None => batches.or_lost(&batch.id, MockAnswer::value(&described(batch, host))),
     }
 }
