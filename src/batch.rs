@@ -31,7 +31,10 @@ pub struct Settings {
         feature = "cli",
         schemars(with = "Option<crate::limit::schema::Either<u64, String>>")
     )]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::exact_size::serialize"
+    )]
     pub bytes: Option<ByteSize>,
     /// Maximum number of tokens in all of a provider's batches that are in progress.
     #[serde(skip_serializing_if = "Option::is_none")]

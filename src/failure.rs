@@ -111,6 +111,8 @@ failure_kinds! {
     Hook = "hook failed";
     /// The list of pages ended before this answer, by a rule of the job. No record has it.
     EndOfPages = "end of pages";
+    /// The workers that took the row from a queue have all ended before they had its record.
+    WorkerLost = "worker lost";
 }
 
 impl FailureKind {
@@ -143,7 +145,8 @@ impl FailureKind {
             | FailureKind::NoDescriptor
             | FailureKind::ConnectionLost
             | FailureKind::Timeout
-            | FailureKind::Interrupted => true,
+            | FailureKind::Interrupted
+            | FailureKind::WorkerLost => true,
             _ => false,
         }
     }

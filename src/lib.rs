@@ -51,6 +51,7 @@
 //! | `arrow` | Arrow IPC as an input and output format |
 //! | `parquet` | Parquet as an input and output format, and `output.parts` |
 //! | `sqlite` | SQLite as an input and output format |
+//! | `redis` | workers on many machines, by a queue in Redis or Valkey |
 //! | `zstd` | answers and files that Zstandard compresses |
 //! | `acked` | the guard `acked`: the kernel tells when a request has arrived (Linux) |
 
@@ -107,7 +108,9 @@ mod threads;
 #[cfg(feature = "simulate")]
 mod simulate;
 
+mod exact_size;
 mod fs;
+mod machines;
 #[cfg(feature = "cli")]
 mod probe;
 
@@ -132,6 +135,7 @@ mod convert;
 mod format;
 #[cfg(feature = "cli")]
 mod merge;
+mod queue;
 mod row;
 pub use row::{Fields, Row};
 

@@ -52,6 +52,8 @@ pub struct JobArgs {
     store: flags::StoreFlags,
     #[command(flatten)]
     output: flags::OutputFlags,
+    #[command(flatten)]
+    pub machines: flags::MachineFlags,
 }
 
 impl JobArgs {

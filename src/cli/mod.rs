@@ -24,6 +24,7 @@ mod init;
 mod job;
 mod limit;
 mod live;
+mod machines;
 mod man;
 mod merge;
 #[cfg(feature = "simulate")]
@@ -99,6 +100,20 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Find an unknown limit with real requests, a few of which are refused
     Probe(probe::ProbeArgs),
+    /// Take rows of jobs from Redis or Valkey, on as many machines as you like (run --on)
+    #[command(after_help = machines::EXAMPLES)]
+    Worker(machines::WorkerArgs),
+    /// List the jobs in Redis or Valkey
+    #[command(after_help = machines::JOBS_EXAMPLES)]
+    Jobs(machines::StoreArgs),
+    /// Show a job in Redis or Valkey, and its workers
+    Status(machines::StoredJobArgs),
+    /// Have the workers of a job in Redis or Valkey send nothing more, until `throng resume`
+    Pause(machines::StoredJobArgs),
+    /// Go on with a job that was paused
+    Resume(machines::StoredJobArgs),
+    /// End a job in Redis or Valkey for good; the records that are written stay
+    Cancel(machines::StoredJobArgs),
     /// Verify from results files alone that limits were kept
     Verify(verify::VerifyArgs),
     /// Merge the results files of shards, and prove that no row is missing or double
@@ -169,6 +184,12 @@ fn carry_out(arguments: impl Iterator<Item = OsString>) -> Exit {
         Command::Try(arguments) => try_row::main(&arguments),
         Command::Simulate(arguments) => simulate::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),
+        Command::Worker(arguments) => machines::worker(&arguments),
+        Command::Jobs(arguments) => machines::jobs(&arguments),
+        Command::Status(arguments) => machines::status(&arguments),
+        Command::Pause(arguments) => machines::pause(&arguments),
+        Command::Resume(arguments) => machines::resume(&arguments),
+        Command::Cancel(arguments) => machines::cancel(&arguments),
         Command::Verify(arguments) => verify::main(&arguments),
         Command::Merge(arguments) => merge::main(&arguments),
         Command::Init(arguments) => init::main(&arguments),

@@ -1,6 +1,8 @@
 //! `throng run`: runs a job.
 
 use crate::engine::Run;
+use crate::engine::remote::RemoteWorkers;
+use crate::machines;
 use crate::report::Report;
 use crate::shutdown::ShutdownReason;
 use crate::{Error, Plan};
@@ -8,6 +10,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::flags::DisplayFlags;
+use super::machines::queue_of;
 use super::observe::{Observers, WatchFlags};
 use super::page::{ReportFlags, RunPage};
 use super::progress::ProgressDisplay;
@@ -52,14 +55,37 @@ Examples of limits (all that are given hold at once):
 
 pub fn main(arguments: RunArgs) -> Result<Exit, Error> {
     arguments.watch.begin_log();
-    let plan = arguments.job.plan()?;
+    let mut plan = arguments.job.plan()?;
     let (input, output) = (plan.input_file(), plan.output_file());
     check_summary(&arguments.show, input.as_deref(), output.as_deref())?;
     arguments.page.check(input.as_deref(), output.as_deref())?;
     let others = [arguments.show.summary_json.as_deref(), arguments.page.report.as_deref()];
     arguments.watch.check(others, input.as_deref(), output.as_deref())?;
-    let (exit, _) = carry_out(plan, &arguments.show, &arguments.page, &arguments.watch)?;
+    let remote = match queue_of(&arguments.job.machines)? {
+        Some((store, settings)) if !plan.has_nothing_to_do() => {
+            let job = arguments.job.job()?;
+            Some(machines::begin(&store, &job, &mut plan, &settings)?)
+        }
+        _ => None,
+    };
+    let run = Run::new(plan);
+    if let Some(remote) = remote {
+        say_where(&remote, &arguments.show);
+        run.use_workers(remote);
+    }
+    let (exit, _) = carry_out_run(&run, &arguments.show, &arguments.page, &arguments.watch)?;
     Ok(exit)
+}
+
+/// Says where the rows are done, and by which command.
+fn say_where(remote: &RemoteWorkers, show: &DisplayFlags) {
+    if !show.quiet {
+        say::note(&format!(
+            "throng: the job {job} is in {store}; on each machine that is to do rows: throng worker {store}",
+            job = remote.job,
+            store = remote.store
+        ));
+    }
 }
 
 /// Runs a plan with its progress display.
@@ -69,22 +95,34 @@ pub fn carry_out(
     page: &ReportFlags,
     watch: &WatchFlags,
 ) -> Result<(Exit, Report), Error> {
-    let run = Run::new(plan);
+    carry_out_run(&Run::new(plan), show, page, watch)
+}
+
+fn carry_out_run(
+    run: &Run,
+    show: &DisplayFlags,
+    page: &ReportFlags,
+    watch: &WatchFlags,
+) -> Result<(Exit, Report), Error> {
     signals::listen(run.shutdown())?;
     if !show.quiet {
         let plan = run.plan();
         // What can't be read stops the run when it begins.
-        let used = plan.used_limits(&plan.shared_limits().unwrap_or_default());
+        let used = if run.has_remote_workers() {
+            Vec::new()
+        } else {
+            plan.used_limits(&plan.shared_limits().unwrap_or_default())
+        };
         let notes = plan.notes().iter().chain(&used);
         notes.for_each(|note| say::note(&format!("throng: {}", crate::report::escape(note))));
     }
     run.share_limits()?;
     let known = run.warnings();
     known.iter().for_each(|warning| warn(warning));
-    let page = RunPage::start(&run, page);
-    let observers = Observers::start(&run, watch, show)?;
-    let display = ProgressDisplay::start(&run, show)?;
-    let socket = Socket::open(&run);
+    let page = RunPage::start(run, page);
+    let observers = Observers::start(run, watch, show)?;
+    let display = ProgressDisplay::start(run, show)?;
+    let socket = Socket::open(run);
     let report = run.run();
     display.end();
     socket.end();

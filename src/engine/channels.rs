@@ -85,7 +85,9 @@ impl RunChannels {
     /// The channels of a run of this plan.
     pub fn new(plan: &Plan) -> RunChannels {
         let (to_workers, rows) = async_channel::bounded(CHUNKS_AHEAD * plan.first().chunk);
-        let mut stages = vec![StageChannels::of(rows)];
+        // The rows of a queue may pause, and the last ones of a job fill no batch.
+        let batch_timeout = plan.output.is_of_queue().then_some(BATCH_TIMEOUT);
+        let mut stages = vec![StageChannels { batch_timeout, ..StageChannels::of(rows) }];
         for stage in &plan.stages[1..] {
             let (next, rows) = async_channel::bounded(rows_ahead(plan, stage));
             if let Some(before) = stages.last_mut() {

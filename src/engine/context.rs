@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::brake::Brake;
 use super::outages::Outages;
+use super::remote::RemoteWorkers;
 use super::room::RoomGate;
 use super::sampler::TallySnapshot;
 use super::spending::Spending;
@@ -64,6 +65,8 @@ pub struct RunContext {
     pub leaves_jobs: AtomicBool,
     /// See every record; they are added before the run begins.
     pub observers: Mutex<Vec<RecordObserver>>,
+    /// The workers of other processes that take the rows; set before the run begins, if at all.
+    pub remote: OnceLock<RemoteWorkers>,
 }
 
 /// A function that sees every record of the output, in the order in which they are written.
@@ -132,6 +135,7 @@ impl RunContext {
             store: OnceLock::new(),
             leaves_jobs: AtomicBool::new(false),
             observers: Mutex::default(),
+            remote: OnceLock::new(),
         }
     }
 

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use async_channel::Sender;
 use tokio::task::JoinSet;
 
-use self::channels::RunChannels;
+use self::channels::{OutboxBatch, RunChannels, StageChannels};
 pub use self::context::ObservedRecord;
 use self::context::{RealWorld, RunContext, RunSharing};
 use self::reader::LaterInput;
+use self::remote::RemoteWorkers;
 use self::row::RowLogs;
 use self::spending::Spending;
 use self::worker::Worker;
@@ -44,6 +46,7 @@ mod outlook;
 mod panics;
 mod poll_queue;
 mod reader;
+pub(crate) mod remote;
 mod room;
 pub(crate) mod row;
 pub(crate) mod sampler;
@@ -271,22 +274,22 @@ impl Run {
         let later = LaterInput { rows: later, to_stages: to_later };
         let progress = reader::start(rows, later, to_workers, self.context.clone());
         writer::start_ticker(&to_writer, self.shutdown(), plan.workers.shutdown_grace);
-        let workers: Vec<JoinHandle<Duration>> = (0..plan.workers.count)
-            .filter_map(|index| {
-                let (context, stages) = (self.context.clone(), stages.clone());
-                let logs = RowLogs {
-                    intents: intents.as_ref().map(|log| plan.output.handle(log)),
-                    polls: polls.as_ref().map(|log| plan.output.poll_handle(log)),
-                    batches: batches.as_ref().map(BatchLogWriter::handle),
-                };
-                let to_writer = to_writer.clone();
-                Worker { index, context, stages, to_writer, logs }.start()
-            })
-            .collect();
-        drop((stages, to_writer));
+        let logs = RowLogs {
+            intents: match &intents {
+                Some(log) => Some(plan.output.handle(log)),
+                None => plan.output.queue_intents(),
+            },
+            polls: polls.as_ref().map(|log| plan.output.poll_handle(log)),
+            batches: batches.as_ref().map(BatchLogWriter::handle),
+        };
+        let workers = self.start_workers(&stages, &to_writer, &logs);
+        drop((stages, to_writer, logs));
         let before = earlier.as_ref().map(Tally::counts).unwrap_or_default();
         let tally = writer::write(&self.context, writer, &records, &progress, before);
         let workers: Vec<Duration> = workers.into_iter().map(join).collect();
+        if let Some(remote) = self.context.remote.get() {
+            remote.end(&self.context);
+        }
         self.metrics().all_ended();
         self.end_intents(intents);
         self.end_poll_log(polls);
@@ -302,6 +305,47 @@ impl Run {
         Ok(summary::report(&self.context, &tally, took, &workers)
             .with_earlier(&tally, earlier)
             .with_next_commands(self.plan().renewable_values()))
+    }
+
+    /// Starts the workers: threads, or those of other processes.
+    fn start_workers(
+        &self,
+        stages: &[StageChannels],
+        to_writer: &Sender<OutboxBatch>,
+        logs: &RowLogs,
+    ) -> Vec<JoinHandle<Duration>> {
+        let context = &self.context;
+        if context.remote.get().is_some() {
+            return remote::start(context, &stages[0].rows, to_writer);
+        }
+        let worker = |index| Worker {
+            index,
+            context: context.clone(),
+            stages: stages.to_vec(),
+            to_writer: to_writer.clone(),
+            logs: logs.clone(),
+        };
+        (0..context.plan.workers.count).filter_map(|index| worker(index).start()).collect()
+    }
+
+    /// Whether the run was ended since its first answers failed alike.
+    pub(crate) fn has_braked(&self) -> bool {
+        self.context.brake.failure().is_some()
+    }
+
+    /// Whether limits are not shared with the other runs of the account.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.context.is_alone()
+    }
+
+    /// Whether workers of other processes take the rows.
+    pub(crate) fn has_remote_workers(&self) -> bool {
+        self.context.remote.get().is_some()
+    }
+
+    /// Has workers of other processes take the rows, unless the run has begun.
+    pub(crate) fn use_workers(&self, remote: RemoteWorkers) {
+        let _ = self.context.remote.set(remote);
     }
 
     /// The report of a run whose output is finished, and stays as it is.
@@ -329,7 +373,7 @@ impl Run {
 
     /// The log of intents, if the plan has requests that must not be sent twice.
     fn intents(&self) -> Result<Option<IntentWriter>, Error> {
-        if !self.plan().announces() {
+        if !self.plan().announces() || self.context.remote.get().is_some() {
             return Ok(None);
         }
         let shutdown = self.context.shutdown.clone();
@@ -474,7 +518,7 @@ impl Run {
 /// The accounts can't be used, although a limit's period is so long that it must not begin
 /// anew with each run; or a limit's file can't be read.
 pub(crate) fn share_limits(context: &RunContext) -> Result<(), Error> {
-    if context.sharing.get().is_some() {
+    if context.sharing.get().is_some() || context.remote.get().is_some() {
         return Ok(());
     }
     let limiters: Vec<(&RateLimiter, &Stage)> = context

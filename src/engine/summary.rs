@@ -274,6 +274,10 @@ fn why(context: &RunContext, causes: &[TimeShare]) -> Option<String> {
 }
 
 fn limits(context: &RunContext) -> Vec<LimitReport> {
+    // Workers of other processes keep them, and count for themselves.
+    if context.remote.get().is_some() {
+        return Vec::new();
+    }
     let blind = context.plan.first().transport.blind();
     let report = |(limiter, state): (usize, LimitState)| LimitReport {
         used_before: used_before(context, limiter, &state.name),

@@ -271,6 +271,9 @@ fn write_batch(
         writer.flush()?;
     }
     writer.keep_safe(Instant::now())?;
+    if let Some(remote) = context.remote.get() {
+        remote.set_safe(writer.safe());
+    }
     context.metrics.written(ok, batch.len() as u64 - ok);
     Ok(())
 }

@@ -102,7 +102,8 @@ pub struct Counters {
 struct StatusCounts(Vec<Counter>);
 
 /// A snapshot of the counters of one worker or of all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Sending {
     /// Requests sent, retries included.
     pub sent: u64,
@@ -120,6 +121,18 @@ pub struct Sending {
     pub in_flight: u64,
     /// Rows that wait for a limit, or for a server that is out.
     pub waiting: u64,
+}
+
+impl Sending {
+    /// Adds the counts of events of another snapshot.
+    pub(crate) fn add(&mut self, more: &Sending) {
+        self.sent += more.sent;
+        self.answered += more.answered;
+        self.refused += more.refused;
+        self.refused_otherwise += more.refused_otherwise;
+        self.retried += more.retried;
+        self.redirected += more.redirected;
+    }
 }
 
 /// The reason of a moment of a worker's time: the first one that applies.
@@ -321,6 +334,21 @@ impl Metrics {
         lock(&self.settled).iter().map(|(unit, cost)| (*unit, cost.used)).collect()
     }
 
+    /// The counts of events since an earlier snapshot; nothing waits or is in flight.
+    pub(crate) fn since(&self, earlier: &Sending) -> Sending {
+        let now = self.sending();
+        Sending {
+            sent: now.sent.saturating_sub(earlier.sent),
+            answered: now.answered.saturating_sub(earlier.answered),
+            refused: now.refused.saturating_sub(earlier.refused),
+            refused_otherwise: now.refused_otherwise.saturating_sub(earlier.refused_otherwise),
+            retried: now.retried.saturating_sub(earlier.retried),
+            redirected: now.redirected.saturating_sub(earlier.redirected),
+            in_flight: 0,
+            waiting: 0,
+        }
+    }
+
     /// The sum of all workers' counters.
     #[must_use]
     pub fn sending(&self) -> Sending {
@@ -426,6 +454,16 @@ impl Counters {
 
     pub fn retried(&self) {
         self.retried.add(1);
+    }
+
+    /// Adds the counts of a worker of another process.
+    pub fn add(&self, more: &Sending) {
+        self.sent.add(more.sent);
+        self.answered.add(more.answered);
+        self.refused.add(more.refused);
+        self.refused_otherwise.add(more.refused_otherwise);
+        self.retried.add(more.retried);
+        self.redirected.add(more.redirected);
     }
 
     pub fn redirected(&self) {

@@ -68,6 +68,11 @@ pub fn of(job: &Job) -> Vec<Literal> {
     all
 }
 
+/// The places of the job's keys that are worth a warning.
+pub(crate) fn places_of_keys(job: &Job) -> Vec<String> {
+    of(job).into_iter().filter(Literal::is_long).map(|key| key.place).collect()
+}
+
 fn in_map(place: &str, map: &Map<String, Value>, all: &mut Vec<Literal>) {
     for (name, value) in map {
         match value {

@@ -61,6 +61,7 @@ pub use deadline::Deadline;
 pub(crate) use diagnostics::closest;
 pub use job::{Job, StageConfig};
 pub use layers::Layers;
+pub(crate) use literals::places_of_keys;
 pub use only::Only;
 pub(crate) use parts::JobParts;
 #[cfg(feature = "cli")]

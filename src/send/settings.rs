@@ -29,7 +29,10 @@ pub struct Settings {
         feature = "cli",
         schemars(with = "Option<crate::limit::schema::Either<u64, String>>")
     )]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::exact_size::serialize"
+    )]
     pub max_body: Option<ByteSize>,
     /// Maximum number of redirects in a row; each is an attempt of its own.
     pub follow: u32,

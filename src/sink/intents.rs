@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_channel::Sender;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::durable_log::{self, LogClosed, LogLines, LogThread};
 use super::resume::completed::CompletedRows;
@@ -34,19 +36,37 @@ struct IntentLine {
 }
 
 /// A log that workers write to; clones write to the same one.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct IntentLog {
     key: Option<String>,
     format: Format,
-    lines: LogLines,
+    lines: IntentLines,
     /// When requests that are in doubt were sent, by their row.
     sent: Arc<HashMap<String, u64>>,
+}
+
+/// The way of announcements.
+#[derive(Debug, Clone)]
+enum IntentLines {
+    /// To a file.
+    File(LogLines),
+    /// To a queue.
+    Queue(Sender<QueueIntent>),
+}
+
+/// The announcement of a row to a queue, or that it was not sent after all.
+#[derive(Debug)]
+pub(crate) struct QueueIntent {
+    pub row: u64,
+    pub is_sent: bool,
+    /// Hears that the queue knows of it; dropped, the row must not be sent.
+    pub waits: Option<oneshot::Sender<()>>,
 }
 
 /// The announcement that a row is about to be sent.
 pub struct Intent {
     intent: IntentLine,
-    lines: LogLines,
+    lines: IntentLines,
     is_made: bool,
 }
 
@@ -127,7 +147,7 @@ impl IntentWriter {
         IntentLog {
             key: key.map(str::to_owned),
             format,
-            lines: self.thread.lines(),
+            lines: IntentLines::File(self.thread.lines()),
             sent: self.sent.clone(),
         }
     }
@@ -141,7 +161,43 @@ impl IntentWriter {
     }
 }
 
+impl IntentLines {
+    /// Returns once the announcement is kept.
+    async fn write(&self, intent: &IntentLine) -> Result<(), LogClosed> {
+        match self {
+            IntentLines::File(lines) => lines.write(durable_log::line(intent)).await,
+            IntentLines::Queue(queue) => {
+                let (done, is_done) = oneshot::channel();
+                let row = QueueIntent { row: intent.row, is_sent: true, waits: Some(done) };
+                queue.try_send(row).map_err(|_| LogClosed)?;
+                is_done.await.map_err(|_| LogClosed)
+            }
+        }
+    }
+
+    /// Adds an announcement that nothing waits for.
+    fn add(&self, intent: &IntentLine) -> Result<(), LogClosed> {
+        match self {
+            IntentLines::File(lines) => lines.add(durable_log::line(intent)),
+            IntentLines::Queue(queue) => {
+                let row = QueueIntent { row: intent.row, is_sent: !intent.void, waits: None };
+                queue.try_send(row).map_err(|_| LogClosed)
+            }
+        }
+    }
+}
+
 impl IntentLog {
+    /// A log that a queue keeps.
+    pub(crate) fn of_queue(queue: Sender<QueueIntent>) -> IntentLog {
+        IntentLog {
+            key: None,
+            format: Format::JSONL,
+            lines: IntentLines::Queue(queue),
+            sent: Arc::default(),
+        }
+    }
+
     /// The announcement of this row.
     #[must_use]
     pub fn of(&self, row: &Row) -> Intent {
@@ -166,7 +222,7 @@ impl Intent {
             return Ok(());
         }
         self.intent.at = milliseconds_now();
-        self.lines.write(durable_log::line(&self.intent)).await?;
+        self.lines.write(&self.intent).await?;
         self.is_made = true;
         Ok(())
     }
@@ -183,7 +239,7 @@ impl Intent {
         if std::mem::take(&mut self.is_made) {
             self.intent.void = true;
             // A log that failed has stopped the run; the row stays in doubt.
-            let _ = self.lines.add(durable_log::line(&self.intent));
+            let _ = self.lines.add(&self.intent);
             self.intent.void = false;
         }
     }

@@ -49,6 +49,7 @@ pub(crate) mod samples;
 pub use crate::format::{Columns, KeepBody, RESERVED};
 pub use batch_log::{BatchLog, BatchLogWriter, SubmittedBatch};
 pub use durable_log::LogClosed;
+pub(crate) use intents::QueueIntent;
 pub use intents::{Intent, IntentLog, IntentWriter};
 pub use journal::SinkError;
 pub use later_rows::{LaterRow, LaterRows};

@@ -60,11 +60,20 @@ impl std::error::Error for SinkClosed {}
 
 /// The sink of a plan, until its run takes it.
 #[derive(Clone)]
-pub(super) struct ProgramSink(Arc<Mutex<Option<Box<dyn Sink>>>>);
+pub(super) struct ProgramSink {
+    sink: Arc<Mutex<Option<Box<dyn Sink>>>>,
+    /// Whether extracted values become fields of the row.
+    names_values: bool,
+}
 
 impl ProgramSink {
-    pub fn new(sink: Box<dyn Sink>) -> ProgramSink {
-        ProgramSink(Arc::new(Mutex::new(Some(sink))))
+    pub fn new(sink: Box<dyn Sink>, names_values: bool) -> ProgramSink {
+        ProgramSink { sink: Arc::new(Mutex::new(Some(sink))), names_values }
+    }
+
+    /// Whether it takes records for a queue, as they are.
+    pub fn is_of_queue(&self) -> bool {
+        !self.names_values
     }
 
     /// The open sink of records with these values.
@@ -72,8 +81,9 @@ impl ProgramSink {
     /// # Errors
     /// A run has taken it before.
     pub fn open(&self, values: Vec<String>, is_alone: bool) -> Result<OpenSink, Error> {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = self.sink.lock().unwrap_or_else(PoisonError::into_inner).take();
         let sink = taken.ok_or_else(|| Error::plan(format!("{NAME} was taken by a run before")))?;
+        let values = self.names_values.then_some(values);
         Ok(OpenSink { sink, values, is_alone, written: 0, is_finished: false })
     }
 }
@@ -87,8 +97,8 @@ impl fmt::Debug for ProgramSink {
 /// A sink that takes records.
 pub(super) struct OpenSink {
     sink: Box<dyn Sink>,
-    /// The names of the extracted values.
-    values: Vec<String>,
+    /// The names of the extracted values, if they become fields of the row.
+    values: Option<Vec<String>>,
     /// Whether no file has the records too.
     pub is_alone: bool,
     /// Number of records that it has taken.
@@ -113,12 +123,13 @@ impl OpenSink {
 
     /// Makes the extracted values fields of the row.
     fn name_values(&self, record: &mut Record) {
+        let Some(names) = &self.values else { return };
         let values = match &mut record.outcome {
             Ok(values) => values,
             Err(_) => &mut record.kept,
         };
         let values = mem::take(values);
-        record.row.fields.extend(self.values.iter().cloned().zip(values));
+        record.row.fields.extend(names.iter().cloned().zip(values));
     }
 
     /// Ends the sink, unless that was done.

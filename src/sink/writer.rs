@@ -31,6 +31,8 @@ pub struct Writer {
     synced: Instant,
     /// Whether anything was written since then.
     dirty: bool,
+    /// The number of records that were written when the last sync began.
+    synced_records: u64,
     records: u64,
     /// The number of records of the journal that are in no part.
     in_journal: u64,
@@ -72,6 +74,7 @@ impl Writer {
             max_age: sync.max_age(),
             synced: Instant::now(),
             dirty: false,
+            synced_records: 0,
             records: 0,
         };
         match writer.note(true) {
@@ -139,6 +142,13 @@ impl Writer {
     pub fn written(&self) -> u64 {
         let alone = self.sink.as_ref().filter(|sink| sink.is_alone);
         alone.map_or(self.text.written, |sink| sink.written)
+    }
+
+    /// The number of records that it took and that a power cut leaves, as far as the settings
+    /// want that: those that were synced, or else those that were written.
+    #[must_use]
+    pub fn safe(&self) -> u64 {
+        if self.max_age.is_some() { self.synced_records } else { self.text.written }
     }
 
     /// Writes and syncs the records that have waited for long enough at this time.
@@ -235,10 +245,15 @@ impl Writer {
 
     fn sync(&mut self, durably: bool) -> Result<(), SinkError> {
         self.synced = Instant::now();
+        let written = self.text.written;
         if !std::mem::take(&mut self.dirty) {
+            self.synced_records = written;
             return Ok(());
         }
         let synced = self.text.opened.sync();
+        if synced.is_ok() {
+            self.synced_records = written;
+        }
         if let (Some(held), Ok(synced)) = (&mut self.held, &synced) {
             held.says.synced = synced.clone();
         }

@@ -132,6 +132,11 @@ impl Source {
     /// A plan error if the source cannot be opened or its beginning is wrong.
     /// A later mistake is an item: a plan error before the first row, then a stop.
     pub fn rows(&self) -> Result<Rows, Error> {
+        if let SourceOrigin::Program(rows) = &self.origin
+            && let Some(rows) = rows.take_numbered()
+        {
+            return Ok(rows);
+        }
         let items = self.origin.open().map_err(unusable)?;
         let rows = match self.shard.clone() {
             None => numbered(items, self.most),

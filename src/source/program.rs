@@ -1,8 +1,9 @@
 //! Rows that the program makes itself.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Rows;
 use crate::error::BoxError;
 use crate::format::rows::{FormatRow, OpenedRows, RowReader, accepted};
 use crate::row::Fields;
@@ -36,19 +37,49 @@ pub trait RowSource: Send {
 
 /// The rows of a program, until a run takes them.
 #[derive(Clone)]
-pub(crate) struct ProgramRows(Arc<Mutex<Option<Box<dyn RowSource>>>>);
+pub(crate) struct ProgramRows(Arc<Mutex<Option<RowsOnce>>>);
+
+/// Rows that can be had once.
+enum RowsOnce {
+    /// Rows of a program's own, which get their numbers as they come.
+    Own(Box<dyn RowSource>),
+    /// Rows that have numbers already.
+    Numbered(Rows),
+}
 
 impl ProgramRows {
     /// The rows of this source.
     pub fn new(source: impl RowSource + 'static) -> ProgramRows {
-        ProgramRows(Arc::new(Mutex::new(Some(Box::new(source)))))
+        ProgramRows(Arc::new(Mutex::new(Some(RowsOnce::Own(Box::new(source))))))
     }
 
-    /// The rows, which can be had once.
+    /// Rows that have numbers already.
+    pub fn numbered(rows: Rows) -> ProgramRows {
+        ProgramRows(Arc::new(Mutex::new(Some(RowsOnce::Numbered(rows)))))
+    }
+
+    /// The rows, which can be had once, if they get their numbers as they come.
     pub fn open(&self) -> OpenedRows {
-        let mut source = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let source = source.take().ok_or("the program's rows were taken by a run before")?;
-        Ok(Box::new(ProgramReader { source, taken: 0 }))
+        match self.lock().take() {
+            Some(RowsOnce::Own(source)) => Ok(Box::new(ProgramReader { source, taken: 0 })),
+            _ => Err("the program's rows were taken by a run before".into()),
+        }
+    }
+
+    /// The rows, which can be had once, if they have numbers already.
+    pub fn take_numbered(&self) -> Option<Rows> {
+        let mut rows = self.lock();
+        match rows.take() {
+            Some(RowsOnce::Numbered(rows)) => Some(rows),
+            other => {
+                *rows = other;
+                None
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<RowsOnce>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -22,7 +22,10 @@ pub struct StoreSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
     /// The size above which the oldest answers are removed; 10 GiB by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::exact_size::serialize"
+    )]
     #[cfg_attr(feature = "cli", schemars(with = "Option<String>"))]
     pub size: Option<ByteSize>,
     /// The age above which an answer is asked for again; none by default.

@@ -36,7 +36,7 @@ fn the_commonest_flags_fill_a_screen_or_two_and_the_rest_has_topics() {
     assert!(flags(&all).len() > 80 && !flags(&common).contains(&"skew"));
     let of_topics = ["input", "request", "authentication", "limits", "workers", "network", "tls"]
         .into_iter()
-        .chain(["retries", "values", "helpers", "items", "ask once", "output", "show"])
+        .chain(["retries", "values", "helpers", "items", "ask once", "output", "machines", "show"])
         .map(|topic| help(&format!("help run {topic}")))
         .collect::<String>();
     for flag in flags(&all) {

@@ -84,6 +84,7 @@ mod paused;
 mod pipes;
 mod plan;
 mod polls;
+mod queued;
 mod quotas;
 mod recipes;
 mod redirects;

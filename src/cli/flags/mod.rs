@@ -4,6 +4,7 @@
 mod helpers;
 mod input;
 mod limit;
+mod machines;
 mod network;
 mod output;
 mod pages;
@@ -17,6 +18,7 @@ mod values;
 pub use helpers::HelperFlags;
 pub use input::{InputFlags, TextFlags};
 pub use limit::LimitFlags;
+pub use machines::MachineFlags;
 pub use network::{NetworkFlags, TlsFlags};
 pub use output::{OutputFlags, joined};
 pub use pages::PageFlags;

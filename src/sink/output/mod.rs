@@ -62,6 +62,8 @@ pub struct Output {
     run: String,
     /// The program's sink, which has each record beside the file, or alone.
     sink: Option<ProgramSink>,
+    /// The log of intents that a queue keeps, if the records go to one.
+    queue_intents: Option<IntentLog>,
 }
 
 impl Output {
@@ -94,15 +96,43 @@ impl Output {
             settings: settings.clone(),
             run,
             sink: None,
+            queue_intents: None,
         })
     }
 
     /// Gives the records to a program's sink: alone, unless they go to a file too.
     pub fn set_sink(&mut self, sink: Box<dyn Sink>) {
-        self.sink = Some(ProgramSink::new(sink));
+        self.use_sink(ProgramSink::new(sink, true));
+    }
+
+    /// Gives the records as they are to a sink of a run that `run` began, and whose file is
+    /// elsewhere, with the log of its intents.
+    pub(crate) fn set_queue_sink(&mut self, sink: Box<dyn Sink>, run: &str, intents: IntentLog) {
+        self.use_sink(ProgramSink::new(sink, false));
+        self.run = run.to_owned();
+        self.queue_intents = Some(intents);
+    }
+
+    /// The log of intents that a queue keeps, if the records go to one.
+    pub(crate) fn queue_intents(&self) -> Option<IntentLog> {
+        self.queue_intents.clone()
+    }
+
+    fn use_sink(&mut self, sink: ProgramSink) {
+        self.sink = Some(sink);
         if matches!(self.checked.mode, OpenMode::Stdout) {
             self.checked.mode = OpenMode::Program;
         }
+    }
+
+    /// Whether the records go to a queue.
+    pub(crate) fn is_of_queue(&self) -> bool {
+        self.sink.as_ref().is_some_and(ProgramSink::is_of_queue)
+    }
+
+    /// The name of all runs that continue the file.
+    pub(crate) fn run(&self) -> &str {
+        &self.run
     }
 
     /// Reads a finished file after all if it was taken for granted that it has all rows, and

@@ -1,0 +1,18 @@
+//! A job on several machines: stored for workers without its secrets, and worked on by them.
+//!
+//! - `shared_limits`: which workers share their limits
+//! - `stored`: what a store keeps of a job
+//! - `begin`: a run that has its rows done by workers of other processes
+//! - `worker`: a process that takes rows of jobs
+//! - `announced`: requests that must not be sent twice
+//! - `claimed`: the rows and records of a worker, by way of the chunks that it holds
+
+mod announced;
+mod begin;
+mod claimed;
+mod shared_limits;
+mod stored;
+mod worker;
+
+pub(crate) use begin::{QueueSettings, begin};
+pub(crate) use worker::{WorkerTerms, work};

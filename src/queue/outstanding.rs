@@ -1,0 +1,278 @@
+//! The rows whose records the collector waits for, the chunks that they are in, and the batches
+//! that stay in the store until their records are safe. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use roaring::RoaringTreemap;
+
+use super::held::{failed, unknown};
+use super::row_bits::RowBits;
+use super::{Batch, BatchContent, WaitingChunk, numbers, wire};
+use crate::record::{FailureKind, Record};
+
+/// The rows that were submitted, and what became of them.
+#[derive(Debug, Default)]
+pub(crate) struct Outstanding {
+    /// The rows that were submitted and have no record.
+    rows: RoaringTreemap,
+    /// The rows that have a record.
+    accepted: RoaringTreemap,
+    /// The chunks of these rows, with which they can be submitted again.
+    chunks: BTreeMap<u64, SubmittedChunk>,
+    /// The number of the last chunk.
+    last: u64,
+    /// The chunks that are to be submitted, for the first time or again.
+    to_submit: BTreeSet<u64>,
+    /// The highest number of a chunk that was submitted.
+    submitted: u64,
+    /// The batches whose records are accepted, and the number of records that must be safe before
+    /// they may go.
+    batches: VecDeque<(String, u64)>,
+}
+
+#[derive(Debug)]
+struct SubmittedChunk {
+    numbers: RoaringTreemap,
+    rows: Vec<u8>,
+}
+
+impl Outstanding {
+    /// Goes on with a job of which these chunks wait, and whose last chunk had this number.
+    ///
+    /// # Errors
+    /// A chunk can't be read.
+    pub fn take_over(&mut self, last: u64, chunks: Vec<WaitingChunk>) -> Result<(), String> {
+        (self.last, self.submitted) = (last, last);
+        for WaitingChunk { chunk, numbers, rows } in chunks {
+            let numbers = numbers::of_text(&numbers)
+                .ok_or_else(|| format!("the chunk {chunk} has no numbers of rows"))?;
+            self.last = self.last.max(chunk);
+            self.submitted = self.last;
+            self.rows |= &numbers;
+            self.chunks.insert(chunk, SubmittedChunk { numbers, rows });
+        }
+        Ok(())
+    }
+
+    /// Whether this row was submitted, or has a record.
+    pub fn knows(&self, row: u64) -> bool {
+        self.rows.contains(row) || self.accepted.contains(row)
+    }
+
+    /// Adds a chunk of new rows; gives its number.
+    pub fn add(&mut self, numbers: RoaringTreemap, rows: Vec<u8>) -> u64 {
+        self.last += 1;
+        self.rows |= &numbers;
+        self.chunks.insert(self.last, SubmittedChunk { numbers, rows });
+        self.to_submit.insert(self.last);
+        self.last
+    }
+
+    /// The rows of a chunk that has a row without a record: their numbers, and the rows.
+    pub fn chunk(&self, chunk: u64) -> Option<(String, &[u8])> {
+        let chunk = self.chunks.get(&chunk)?;
+        Some((numbers::to_text(&chunk.numbers), &chunk.rows))
+    }
+
+    /// Has chunks that the store has lost submitted again, under new numbers: those up to `upto`
+    /// that it does not list as waiting, and of which no batch waits for the collector either.
+    pub fn find_lost(&mut self, waiting: &[WaitingChunk], upto: u64) {
+        let known: BTreeSet<u64> = waiting.iter().map(|it| it.chunk).collect();
+        let is_lost = |it: &&u64| !known.contains(it) && !self.to_submit.contains(it);
+        let lost: Vec<u64> =
+            self.chunks.range(..=upto).map(|it| it.0).filter(is_lost).copied().collect();
+        for chunk in lost {
+            if let Some(it) = self.chunks.remove(&chunk) {
+                self.last += 1;
+                self.chunks.insert(self.last, it);
+                self.to_submit.insert(self.last);
+            }
+        }
+    }
+
+    /// The next chunk that is to be submitted.
+    pub fn next_to_submit(&self) -> Option<u64> {
+        self.to_submit.first().copied()
+    }
+
+    /// A chunk was submitted.
+    pub fn set_submitted(&mut self, chunk: u64) {
+        self.to_submit.remove(&chunk);
+        self.submitted = self.submitted.max(chunk);
+    }
+
+    /// The highest number of a chunk that was submitted.
+    pub fn submitted(&self) -> u64 {
+        self.submitted
+    }
+
+    /// Number of rows without a record.
+    pub fn rows(&self) -> u64 {
+        self.rows.len()
+    }
+
+    /// The records of a batch that are no row's second one, of which `is_done` are in the journal
+    /// from before.
+    ///
+    /// # Errors
+    /// The batch can't be read.
+    pub fn accept(
+        &mut self,
+        batch: &Batch,
+        is_done: impl Fn(u64) -> bool,
+    ) -> Result<Vec<Record>, String> {
+        let mut records = records_of(batch)?;
+        records.retain(|record| {
+            let row = record.row.number;
+            self.rows.remove(row);
+            !is_done(row) && self.accepted.insert(row)
+        });
+        self.drop_chunks(batch.chunk);
+        self.batches.push_back((batch.id.clone(), self.accepted.len()));
+        Ok(records)
+    }
+
+    /// Forgets the chunk that the rows of a batch belong to once all of its rows have a record.
+    fn drop_chunks(&mut self, chunk: u64) {
+        let rows = &self.rows;
+        match self.chunks.get(&chunk) {
+            Some(it) if it.numbers.is_disjoint(rows) => {
+                self.chunks.remove(&chunk);
+            }
+            Some(_) => {}
+            // It was submitted again under another number.
+            None => self.chunks.retain(|_, it| !it.numbers.is_disjoint(rows)),
+        }
+        let chunks = &self.chunks;
+        self.to_submit.retain(|chunk| chunks.contains_key(chunk));
+    }
+
+    /// The batches that may go, now that this number of records is safe.
+    pub fn safe(&mut self, records: u64) -> Vec<String> {
+        let mut safe = Vec::new();
+        while self.batches.front().is_some_and(|(_, needs)| *needs <= records) {
+            safe.extend(self.batches.pop_front().map(|(id, _)| id));
+        }
+        safe
+    }
+
+    /// Whether a batch waits for its records to be safe.
+    #[cfg(test)]
+    pub fn has_batches(&self) -> bool {
+        !self.batches.is_empty()
+    }
+}
+
+/// The records of a batch; of a chunk that is given up, a failure for each row that is not out.
+fn records_of(batch: &Batch) -> Result<Vec<Record>, String> {
+    let (rows, done, sent) = match &batch.content {
+        BatchContent::Records(records) => return wire::records(records),
+        BatchContent::Dead { rows, done, sent } => (rows, done, sent),
+    };
+    let (done, sent) = (RowBits::of_bytes(done.clone()), RowBits::of_bytes(sent.clone()));
+    let rows = wire::rows(rows)?.into_iter().enumerate().filter(|(place, _)| !done.has(*place));
+    let record = |(place, row)| {
+        if sent.has(place) {
+            unknown(row)
+        } else {
+            let detail =
+                format!("its workers ended one after the other, the last one {}", batch.about);
+            failed(row, FailureKind::WorkerLost, detail)
+        }
+    };
+    Ok(rows.map(record).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::Row;
+
+    fn numbers(numbers: std::ops::Range<u64>) -> RoaringTreemap {
+        numbers.collect()
+    }
+
+    fn row(number: u64) -> Row {
+        Row { number, ..Row::default() }
+    }
+
+    fn batch(id: &str, chunk: u64, rows: std::ops::Range<u64>) -> Batch {
+        let mut records = Vec::new();
+        for number in rows {
+            let record = Record { outcome: Ok(Vec::new()), ..unknown(row(number)) };
+            wire::put_record(&record, &mut records);
+        }
+        let content = BatchContent::Records(records);
+        Batch { id: id.to_owned(), chunk, about: String::new(), content }
+    }
+
+    fn accepted(all: &mut Outstanding, batch: &Batch) -> Vec<u64> {
+        let records = all.accept(batch, |row| row == 0).unwrap();
+        records.into_iter().map(|record| record.row.number).collect()
+    }
+
+    #[test]
+    fn a_row_has_one_record_however_often_it_comes() {
+        let mut all = Outstanding::default();
+        let chunk = all.add(numbers(0..4), vec![1]);
+        assert!(all.knows(3) && !all.knows(4));
+        assert_eq!(accepted(&mut all, &batch("a", chunk, 0..2)), [1]);
+        assert_eq!(accepted(&mut all, &batch("b", chunk, 1..3)), [2]);
+        assert_eq!((all.rows(), all.chunk(chunk).is_some()), (1, true));
+        assert_eq!(accepted(&mut all, &batch("c", chunk, 3..4)), [3]);
+        assert_eq!((all.rows(), all.chunk(chunk)), (0, None));
+        assert!(all.knows(3));
+    }
+
+    #[test]
+    fn a_batch_stays_until_its_records_are_safe() {
+        let mut all = Outstanding::default();
+        let chunk = all.add(numbers(1..9), Vec::new());
+        for (id, rows) in [("a", 1..3), ("b", 1..2), ("c", 3..9)] {
+            accepted(&mut all, &batch(id, chunk, rows));
+        }
+        assert!(all.safe(1).is_empty());
+        assert_eq!(all.safe(2), ["a", "b"]);
+        assert!(all.has_batches());
+        assert_eq!(all.safe(8), ["c"]);
+        assert!(!all.has_batches());
+    }
+
+    #[test]
+    fn chunks_that_the_store_has_lost_are_submitted_again_under_new_numbers() {
+        let mut all = Outstanding::default();
+        let (one, two) = (all.add(numbers(0..2), vec![1]), all.add(numbers(2..4), vec![2]));
+        let waiting = |chunk| WaitingChunk { chunk, numbers: String::new(), rows: Vec::new() };
+        all.find_lost(&[], two);
+        assert_eq!(all.next_to_submit(), Some(one), "nothing is lost that was not submitted");
+        all.set_submitted(one);
+        all.set_submitted(two);
+        all.find_lost(&[waiting(one)], one);
+        assert_eq!(all.next_to_submit(), None);
+        all.find_lost(&[waiting(one)], all.submitted());
+        assert_eq!(all.next_to_submit(), Some(3));
+        all.find_lost(&[waiting(one)], all.submitted());
+        assert_eq!((all.next_to_submit(), all.chunk(two)), (Some(3), None));
+        assert_eq!(all.chunk(3), Some(("2-3".to_owned(), &[2][..])));
+        all.set_submitted(3);
+        assert_eq!(all.next_to_submit(), None);
+        // A worker that held it all the while.
+        assert_eq!(accepted(&mut all, &batch("x", two, 2..4)), [2, 3]);
+        assert_eq!((all.rows(), all.chunk(3)), (2, None));
+    }
+
+    #[test]
+    fn the_rows_of_a_chunk_that_is_given_up_have_failed() {
+        let mut all = Outstanding::default();
+        let mut rows = Vec::new();
+        (0..4).for_each(|number| wire::put_row(&row(number), &mut rows));
+        let chunk = all.add(numbers(0..4), rows.clone());
+        let content = BatchContent::Dead { rows, done: vec![0b0010], sent: vec![0b0110] };
+        let dead = Batch { id: "d".to_owned(), chunk, about: "w1 of h".to_owned(), content };
+        let records = all.accept(&dead, |_| false).unwrap();
+        let kinds = records.iter().map(|it| it.outcome.as_ref().unwrap_err().kind.text());
+        let kinds: Vec<_> = kinds.collect();
+        assert_eq!(kinds, ["worker lost", "outcome unknown", "worker lost"]);
+        assert!(records[0].detail().unwrap().ends_with("the last one w1 of h"));
+    }
+}
