@@ -205,7 +205,7 @@ fn pages_and_chains_are_asked_for_once_and_what_can_t_be_says_why() {
     for (flags, why) in [
         ("--batch 5 --each .x[] --match id=.id", "asks for many rows at once"),
         ("--save y/{{symbol}}", "writes it to the file of the row that asked"),
-        ("--render cat", "and a hook makes them"),
+        ("--render cat", "before they ask, and render (--render) makes them"),
     ] {
         let throng = run().arg("--input", &input).flags("--dedupe").flags(flags);
         let throng = if flags.contains("render") {
