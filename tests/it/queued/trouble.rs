@@ -59,9 +59,10 @@ fn a_post_of_a_worker_that_was_killed_is_in_doubt_and_not_sent_again() {
     let machines = Machines::new(300, "150/1s", "100ms");
     let posts = machines.collector().arg("--data", "{{ symbol }}").flags("--lease 1s --chunk 50");
     let posts = posts.start();
-    let mut workers = machines.workers(2);
+    let first = machines.workers(1).remove(0);
     machines.until_requests(100);
-    kill(workers.remove(0));
+    kill(first);
+    let workers = machines.workers(1);
     let ended = posts.ends().with_code(1);
     ended.says("may be after a power cut");
     let records = machines.place.records("out.jsonl");
