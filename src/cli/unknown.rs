@@ -31,7 +31,7 @@ const MEANT: [(&[&str], &str); 41] = [
     ),
     (&["delay", "sleep", "wait", "pause"], "--spacing {} is the least time between two requests"),
     (
-        &["dry-run", "dryrun", "check", "validate", "preview", "no-send", "explain"],
+        &["dry-run", "dryrun", "validate", "preview", "no-send", "explain"],
         "`throng plan` takes the same flags, shows the first requests, and sends nothing",
     ),
     (

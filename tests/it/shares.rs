@@ -46,7 +46,7 @@ fn a_limit_that_binds_has_most_of_it() {
 #[test]
 fn a_slow_server_has_most_of_it() {
     let job = json!({"limit": {"rate": "100/1s"}, "workers": {"count": 1, "mode": "sync"}});
-    assert_binds(job, slow("250ms"), ("server", None), "--mode async");
+    assert_binds(job, slow("250ms"), ("server", None), "workers.mode");
 }
 
 #[test]

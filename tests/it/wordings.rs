@@ -6,12 +6,30 @@ use std::path::Path;
 use throng::internals::wording::{Words, in_words};
 
 /// The modules that only the command has.
-const OF_THE_COMMAND: [&str; 7] =
-    ["cli", "curl", "openapi", "probe", "merge.rs", "convert", "wording.rs"];
+const OF_THE_COMMAND: [&str; 8] = [
+    "cli",
+    "curl",
+    "openapi",
+    "probe",
+    "merge.rs",
+    "convert",
+    "limit_server/serve.rs",
+    "wording.rs",
+];
 
 /// Flags of other commands than `run`, and of cargo.
-const OTHERS: [&str; 8] =
-    ["--features", "--failed", "--html", "--report", "--row", "--env-", "--verbose", "--format"];
+const OTHERS: [&str; 10] = [
+    "--features",
+    "--failed",
+    "--html",
+    "--report",
+    "--row",
+    "--env-",
+    "--verbose",
+    "--format",
+    "--tls-cert",
+    "--tls-key",
+];
 
 #[test]
 fn no_sentence_names_a_flag_to_a_program() {

@@ -18,7 +18,6 @@ use crate::cookies::CookieJar;
 use crate::engine::context::RunContext;
 use crate::engine::ending;
 use crate::engine::outages::Pass;
-use crate::engine::spending::Charge;
 use crate::error::Error;
 use crate::extract::{AnswerContext, text};
 use crate::hooks::Processed;
@@ -250,9 +249,10 @@ impl RequestExecutor {
         pass: &mut Pass<'a>,
     ) -> Result<Answer, AttemptError> {
         let number = trace.begin_attempt(self.context.plan.columns.arrived);
+        // It is boxed, so that rows without a price don't have room for it.
         let mut charge = match &self.context.spending {
             Some(spending) if terms.is_billed => {
-                Box::pin(self.reserve_money(spending, terms.cost)).await?
+                Box::pin(self.reserve_money(spending, terms.cost)).await?.map(Box::new)
             }
             _ => None,
         };
@@ -278,44 +278,42 @@ impl RequestExecutor {
             let _waits = self.waits(WaitReason::Output);
             intent.make().await.map_err(|_| AttemptError::Cancelled)?;
         }
-        let uri = request.uri();
-        let asked = request;
-        let mut request = request.clone();
+        let mut sent = request.clone();
         if is_signed {
-            self.sign(&mut request, permit.key(), trace)?;
+            self.sign(&mut sent, permit.key(), trace)?;
         }
         let jar = self.jar(*terms, permit.key());
-        let generation = jar.map(|jar| jar.add_to(&mut request)).unwrap_or_default();
+        let generation = jar.map(|jar| jar.add_to(&mut sent)).unwrap_or_default();
         if let Some(jar) = self.login_jar(terms.purpose, permit.key()) {
-            jar.add_to(&mut request);
+            jar.add_to(&mut sent);
         }
         if terms.purpose == Purpose::Own {
             let world = &self.context.world;
-            world.label(self.stage(), &mut request, terms.cost, permit.key());
+            world.label(self.stage(), &mut sent, terms.cost, permit.key());
         }
         if self.context.shutdown.is_aborted() {
             return Err(AttemptError::Cancelled);
         }
         permit.sent();
-        charge.iter_mut().for_each(Charge::sent);
+        charge.iter_mut().for_each(|charge| charge.sent());
         let _in_flight = self.counters().sent();
         let time = self.sender.start();
         let arrived = || permit.acked();
         let head = {
-            let sending = pin!(self.sender.send(&mut lease, request, time, arrived));
+            let sending = pin!(self.sender.send(&mut lease, sent, time, arrived));
             sending.await.map_err(|error| self.or_interrupted(error))
         };
         let head = self.finish_permit(&mut permit, head, terms.purpose, trace);
         if let Err(error) = &head {
             trace.set_arrival(number, self.arrived(&permit, terms.cost));
             if matches!(error.delivery, Delivery::NotSent | Delivery::Rejected) {
-                charge.take().into_iter().for_each(Charge::cancel);
+                charge.take().into_iter().for_each(|charge| charge.cancel());
             }
         }
         let head = head?;
         trace.status = Some(head.status());
         if let Some(jar) = jar {
-            self.warn_of_cookies(jar.keep(uri, head.headers(), generation));
+            self.warn_of_cookies(jar.keep(request.uri(), head.headers(), generation));
         }
         let answer = if self.streams(&head, terms.purpose, trace) {
             Box::pin(self.receive(lease, head, time, trace)).await?
@@ -323,7 +321,7 @@ impl RequestExecutor {
             let reading = pin!(self.sender.read(lease, head, time));
             reading.await.map_err(|error| self.or_interrupted(error))
         };
-        let read = self.finish_by_body(&mut permit, &answer, uri, *terms, trace);
+        let read = self.finish_by_body(&mut permit, &answer, request.uri(), *terms, trace);
         trace.set_arrival(number, self.arrived(&permit, terms.cost));
         let latency = time.elapsed();
         trace.latency = Some(latency);
@@ -335,15 +333,15 @@ impl RequestExecutor {
         read.map_err(too_long)?;
         let mut told = Vec::new();
         if let Some(costs) = &self.stage().true_costs {
-            let context = self.stage().read_context(&answer, uri, terms.row);
+            let context = self.stage().read_context(&answer, request.uri(), terms.row);
             told = costs.costs(&answer.body, &context).map_err(too_long)?;
             self.settle(&told, terms.cost, &mut permit, number, trace);
             for (unit, used) in &told {
-                self.stage().renderer.learn_cost(*unit, asked, *used);
+                self.stage().renderer.learn_cost(*unit, request, *used);
             }
         }
         if let Some(charge) = charge {
-            self.bill(charge, terms.cost, answer.status, trace.refused, &told);
+            self.bill(*charge, terms.cost, answer.status, trace.refused, &told);
         }
         Ok(answer)
     }
