@@ -329,7 +329,6 @@ impl Metrics {
     }
 
     /// For each unit whose costs answers have told, the sum of the costs.
-    #[cfg(feature = "cli")]
     pub(crate) fn settled_costs(&self) -> Vec<(usize, u64)> {
         lock(&self.settled).iter().map(|(unit, cost)| (*unit, cost.used)).collect()
     }

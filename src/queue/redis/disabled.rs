@@ -7,9 +7,14 @@ use crate::error::Error;
 
 const WHY: &str = "this build has no Redis: build with --features redis";
 
-/// A store that can't be opened.
+/// A store that can't be opened. The box keeps the compiler from calling its users' code
+/// unreachable.
 #[derive(Clone)]
-pub(crate) enum RedisStore {}
+pub(crate) struct RedisStore(Box<Never>);
+
+/// A value that there is none of.
+#[derive(Clone)]
+enum Never {}
 
 /// When a server's records are on its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,23 +30,23 @@ impl RedisStore {
     }
 
     pub fn check(&self, _is_volatile: bool) -> Result<ServerSync, Error> {
-        match *self {}
+        match *self.0 {}
     }
 
     pub fn jobs(&self) -> Result<Vec<String>, Error> {
-        match *self {}
+        match *self.0 {}
     }
 
     pub fn create(&self, _job: &str, _fields: &JobFields) -> Result<bool, Error> {
-        match *self {}
+        match *self.0 {}
     }
 
     pub fn fields(&self, _job: &str) -> Result<Option<JobFields>, QueueError> {
-        match *self {}
+        match *self.0 {}
     }
 
     pub fn facts(&self, _job: &str) -> Result<Option<JobFacts>, Error> {
-        match *self {}
+        match *self.0 {}
     }
 
     pub fn set_state(
@@ -50,20 +55,20 @@ impl RedisStore {
         _to: &JobState,
         _from: &[&str],
     ) -> Result<Option<JobState>, QueueError> {
-        match *self {}
+        match *self.0 {}
     }
 
     pub fn close(&self, _job: &str, _state: &JobState) -> Result<(), QueueError> {
-        match *self {}
+        match *self.0 {}
     }
 
     pub fn queue(&self, _job: &str, _consumer: &str, _terms: QueueTerms) -> Box<dyn Queue> {
-        match *self {}
+        match *self.0 {}
     }
 }
 
 impl fmt::Display for RedisStore {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
+        match *self.0 {}
     }
 }
