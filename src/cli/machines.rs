@@ -71,7 +71,8 @@ pub struct StoredJobArgs {
     job: String,
 }
 
-fn open(url: &str) -> Result<RedisStore, Error> {
+/// The store at this URL.
+pub fn open(url: &str) -> Result<RedisStore, Error> {
     RedisStore::open(url, job::environment(PASSWORD).as_deref())
 }
 
@@ -91,7 +92,7 @@ pub fn queue_of(flags: &MachineFlags) -> Result<Option<(RedisStore, QueueSetting
 pub fn worker(arguments: &WorkerArgs) -> Result<Exit, Error> {
     let store = open(&arguments.url)?;
     let shutdown = Shutdown::default();
-    signals::listen(&shutdown)?;
+    signals::listen(&shutdown, signals::OF_WORKER)?;
     let terms = WorkerTerms {
         job: arguments.job.clone(),
         workers: arguments.workers,
@@ -134,6 +135,16 @@ pub fn status(arguments: &StoredJobArgs) -> Result<Exit, Error> {
         "  {} chunks of rows wait or are with workers; {} batches of records wait for the collector; {} chunks were given up",
         facts.chunks, facts.batches, facts.dead
     ));
+    if facts.fields.is_detached() {
+        let store = &store;
+        let next = if facts.fields.get("numbers").is_empty() {
+            "not all rows are submitted: the same `throng submit` with its --name goes on"
+                .to_owned()
+        } else {
+            format!("its records: throng collect {store} {} -o FILE", escape(&arguments.job))
+        };
+        say::result(&format!("  {next}"));
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     for (worker, about) in &facts.workers {
         say::result(&format!("  {}: {}", escape(worker), escape(&worker_line(about, now))));
@@ -165,12 +176,19 @@ fn in_short(name: &str, facts: &JobFacts) -> String {
         Some(rows) => format!("{done} of {rows} rows"),
         None => format!("{done} rows"),
     };
-    let workers = facts.workers.len();
+    let workers = match facts.workers.len() {
+        1 => "1 worker".to_owned(),
+        workers => format!("{workers} workers"),
+    };
+    let output = match (fields.get("output"), fields.is_detached()) {
+        ("", _) => "to be collected".to_owned(),
+        (output, true) => format!("to be collected into {}", escape(output)),
+        (output, false) => format!("for {}", escape(output)),
+    };
     format!(
-        "{name}: {}, {of} done, {} failed, {workers} workers, for {}",
+        "{name}: {}, {of} done, {} failed, {workers}, {output}",
         fields.state().name(),
         number("failed"),
-        escape(fields.get("output"))
     )
 }
 
@@ -186,7 +204,12 @@ pub fn pause(arguments: &StoredJobArgs) -> Result<Exit, Error> {
 }
 
 pub fn resume(arguments: &StoredJobArgs) -> Result<Exit, Error> {
-    change(arguments, &JobState::Running, &["running", "paused"])
+    let fields = open(&arguments.url)?.fields(&arguments.job).map_err(QueueError::into_error)?;
+    let is_detached = fields.is_some_and(|fields| fields.is_detached());
+    // The run of another job has ended with it, and begins it again itself.
+    let from: &[&str] =
+        if is_detached { &["running", "paused", "stopped"] } else { &["running", "paused"] };
+    change(arguments, &JobState::Running, from)
 }
 
 pub fn cancel(arguments: &StoredJobArgs) -> Result<Exit, Error> {

@@ -14,6 +14,7 @@ mod completions;
 mod convert;
 #[cfg(feature = "simulate")]
 mod demo;
+mod detached;
 mod exit;
 mod extract;
 mod flags;
@@ -103,6 +104,12 @@ enum Command {
     /// Take rows of jobs from Redis or Valkey, on as many machines as you like (run --on)
     #[command(after_help = machines::EXAMPLES)]
     Worker(machines::WorkerArgs),
+    /// Put the rows of a job into Redis or Valkey, and leave (throng collect)
+    #[command(after_help = detached::EXAMPLES)]
+    Submit(detached::SubmitArgs),
+    /// Write the records of a job that was submitted
+    #[command(after_help = detached::EXAMPLES)]
+    Collect(detached::CollectArgs),
     /// List the jobs in Redis or Valkey
     #[command(after_help = machines::JOBS_EXAMPLES)]
     Jobs(machines::StoreArgs),
@@ -185,6 +192,8 @@ fn carry_out(arguments: impl Iterator<Item = OsString>) -> Exit {
         Command::Simulate(arguments) => simulate::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),
         Command::Worker(arguments) => machines::worker(&arguments),
+        Command::Submit(arguments) => detached::submit(&arguments),
+        Command::Collect(arguments) => detached::collect(arguments),
         Command::Jobs(arguments) => machines::jobs(&arguments),
         Command::Status(arguments) => machines::status(&arguments),
         Command::Pause(arguments) => machines::pause(&arguments),

@@ -91,7 +91,7 @@ pub fn main(arguments: &ProbeArgs) -> Result<Exit, Error> {
         concurrency: bounds.concurrency,
     };
     let shutdown = Shutdown::default();
-    signals::listen(&shutdown)?;
+    signals::listen(&shutdown, signals::AWAITING)?;
     let answer = probe(&job, &environment, bounds, &shutdown, &mut say_event)?;
     show(&answer);
     Ok(match (shutdown.reason(), answer.found.rate()) {

@@ -56,11 +56,7 @@ Examples of limits (all that are given hold at once):
 pub fn main(arguments: RunArgs) -> Result<Exit, Error> {
     arguments.watch.begin_log();
     let mut plan = arguments.job.plan()?;
-    let (input, output) = (plan.input_file(), plan.output_file());
-    check_summary(&arguments.show, input.as_deref(), output.as_deref())?;
-    arguments.page.check(input.as_deref(), output.as_deref())?;
-    let others = [arguments.show.summary_json.as_deref(), arguments.page.report.as_deref()];
-    arguments.watch.check(others, input.as_deref(), output.as_deref())?;
+    check_files(&plan, &arguments.show, &arguments.page, &arguments.watch)?;
     let remote = match queue_of(&arguments.job.machines)? {
         Some((store, settings)) if !plan.has_nothing_to_do() => {
             let job = arguments.job.job()?;
@@ -77,8 +73,22 @@ pub fn main(arguments: RunArgs) -> Result<Exit, Error> {
     Ok(exit)
 }
 
+/// Checks before the run that the files which tell of it can be written and replace no other.
+pub fn check_files(
+    plan: &Plan,
+    show: &DisplayFlags,
+    page: &ReportFlags,
+    watch: &WatchFlags,
+) -> Result<(), Error> {
+    let (input, output) = (plan.input_file(), plan.output_file());
+    check_summary(show, input.as_deref(), output.as_deref())?;
+    page.check(input.as_deref(), output.as_deref())?;
+    let others = [show.summary_json.as_deref(), page.report.as_deref()];
+    watch.check(others, input.as_deref(), output.as_deref())
+}
+
 /// Says where the rows are done, and by which command.
-fn say_where(remote: &RemoteWorkers, show: &DisplayFlags) {
+pub fn say_where(remote: &RemoteWorkers, show: &DisplayFlags) {
     if !show.quiet {
         say::note(&format!(
             "throng: the job {job} is in {store}; on each machine that is to do rows: throng worker {store}",
@@ -98,17 +108,27 @@ pub fn carry_out(
     carry_out_run(&Run::new(plan), show, page, watch)
 }
 
-fn carry_out_run(
+/// What the first signal to a run is answered with.
+fn answer_to_signals(run: &Run) -> &'static str {
+    match run.remote_workers() {
+        None => signals::AWAITING,
+        Some(remote) if remote.is_detached => signals::LEAVING,
+        Some(_) => signals::OF_WORKERS,
+    }
+}
+
+/// Carries out a run with its progress display.
+pub fn carry_out_run(
     run: &Run,
     show: &DisplayFlags,
     page: &ReportFlags,
     watch: &WatchFlags,
 ) -> Result<(Exit, Report), Error> {
-    signals::listen(run.shutdown())?;
+    signals::listen(run.shutdown(), answer_to_signals(run))?;
     if !show.quiet {
         let plan = run.plan();
         // What can't be read stops the run when it begins.
-        let used = if run.has_remote_workers() {
+        let used = if run.remote_workers().is_some() {
             Vec::new()
         } else {
             plan.used_limits(&plan.shared_limits().unwrap_or_default())

@@ -14,8 +14,21 @@ use signal_hook::low_level::emulate_default_handler;
 use super::exit::Exit;
 use super::{full, live, say};
 
-/// Starts a thread that listens for signals.
-pub fn listen(stop: &Shutdown) -> Result<(), Error> {
+/// The answer to the first signal where answers to requests are awaited.
+pub const AWAITING: &str = "waiting for answers; a second Ctrl-C ends the run at once";
+
+/// The answer to the first signal where nothing is in flight.
+pub const LEAVING: &str = "what is done stays";
+
+/// The answer to the first signal of a worker.
+pub const OF_WORKER: &str = "no further row is begun; a second Ctrl-C drops what is in flight";
+
+/// The answer to the first signal of a run whose rows are with workers of other processes.
+pub const OF_WORKERS: &str =
+    "workers finish what they have in flight; a second Ctrl-C ends the run at once";
+
+/// Starts a thread that listens for signals, and says this at the first one.
+pub fn listen(stop: &Shutdown, answer: &'static str) -> Result<(), Error> {
     let mut signals = signals()?;
     signals.add_signal(SIGTSTP).map_err(|error| unheard(&error))?;
     let stop = stop.clone();
@@ -23,7 +36,7 @@ pub fn listen(stop: &Shutdown) -> Result<(), Error> {
         for signal in signals.forever() {
             match signal {
                 SIGTSTP => suspend(),
-                signal => hear(&stop, interrupt(signal)),
+                signal => hear(&stop, interrupt(signal), answer),
             }
         }
     });
@@ -75,7 +88,7 @@ pub fn sleep_until_woken() {
 
 /// Ctrl-C where the terminal makes a key of it, and no signal.
 pub fn interrupt_run(stop: &Shutdown) {
-    hear(stop, Interrupt::Int);
+    hear(stop, Interrupt::Int, AWAITING);
 }
 
 fn interrupt(signal: i32) -> Interrupt {
@@ -86,13 +99,11 @@ fn interrupt(signal: i32) -> Interrupt {
     }
 }
 
-fn hear(stop: &Shutdown, signal: Interrupt) {
+fn hear(stop: &Shutdown, signal: Interrupt, answer: &str) {
     match (stop.is_requested(), stop.is_aborted()) {
         (false, _) => {
             stop.request(ShutdownReason::Interrupted(signal));
-            say::note(
-                "throng: stopping: waiting for answers; a second Ctrl-C ends the run at once",
-            );
+            say::note(&format!("throng: stopping: {answer}"));
         }
         (true, false) => {
             stop.abort();

@@ -48,7 +48,7 @@ pub fn main(arguments: &TryArgs) -> Result<Exit, Error> {
     }
     let plan = Plan::new(&job, &job::environment)?;
     let shutdown = Shutdown::default();
-    signals::listen(&shutdown)?;
+    signals::listen(&shutdown, signals::AWAITING)?;
     let mut on_wait = || say::note("throng: waiting for the limit or the server; Ctrl-C ends it");
     let tried = try_row(plan, arguments.row, &shutdown, &mut on_wait)?;
     let Some(tried) = tried else {

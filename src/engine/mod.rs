@@ -338,9 +338,9 @@ impl Run {
         self.context.is_alone()
     }
 
-    /// Whether workers of other processes take the rows.
-    pub(crate) fn has_remote_workers(&self) -> bool {
-        self.context.remote.get().is_some()
+    /// The workers of other processes that take the rows, if they do.
+    pub(crate) fn remote_workers(&self) -> Option<&RemoteWorkers> {
+        self.context.remote.get()
     }
 
     /// Has workers of other processes take the rows, unless the run has begun.

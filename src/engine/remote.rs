@@ -7,25 +7,21 @@ use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender, TryRecvError};
-use roaring::RoaringTreemap;
 
 use super::channels::OutboxBatch;
 use super::context::RunContext;
 use super::ending;
 use super::panics::caught;
-use crate::error::Error;
+use crate::error::{Error, StopCause};
 use crate::metrics::{Sending, WaitReason};
+use crate::queue::chunks::ChunkBuilder;
 use crate::queue::outstanding::Outstanding;
 use crate::queue::{
     Batch, Collecting, JobState, Outcome, Queue, QueueError, QueueTerms, RedisStore, WaitingChunk,
-    wire,
 };
 use crate::row::Row;
 use crate::shutdown::ShutdownReason;
 use crate::threads;
-
-/// Size of the rows of a chunk, in bytes, unless one of them is larger.
-const MAX_CHUNK: usize = 64 * 1024;
 
 /// Maximum time for which a row waits for its chunk to become full.
 const CHUNK_WAIT: Duration = Duration::from_millis(200);
@@ -60,6 +56,9 @@ pub(crate) struct RemoteWorkers {
     pub chunk_rows: usize,
     /// The number of the job's last chunk, if an earlier run has begun it.
     pub continues: Option<u64>,
+    /// Whether a command that has left has submitted the rows: this run collects their records
+    /// alone, and the workers go on without it.
+    pub is_detached: bool,
     state: RemoteState,
 }
 
@@ -93,6 +92,7 @@ impl RemoteWorkers {
             terms,
             chunk_rows,
             continues: None,
+            is_detached: false,
             state: RemoteState::default(),
         }
     }
@@ -170,7 +170,13 @@ pub fn start(
 /// ends.
 fn submit(context: &RunContext, rows: &Receiver<Row>) {
     let Some(remote) = context.remote.get() else { return };
-    let mut submitter = Submitter { context, remote, queue: remote.queue(), chunk: None };
+    let mut submitter = Submitter {
+        context,
+        remote,
+        queue: remote.queue(),
+        rows: ChunkBuilder::new(remote.chunk_rows),
+        since: Instant::now(),
+    };
     while !remote.state.has_taken_over.load(Ordering::Acquire) {
         if context.shutdown.is_requested() {
             return;
@@ -184,11 +190,11 @@ fn submit(context: &RunContext, rows: &Receiver<Row>) {
         match rows.try_recv() {
             Ok(row) => submitter.take(row),
             Err(TryRecvError::Empty) => {
-                submitter.close_chunk(Some(CHUNK_WAIT));
+                submitter.close_chunk(CHUNK_WAIT);
                 sleep(REST);
             }
             Err(TryRecvError::Closed) => {
-                submitter.close_chunk(None);
+                submitter.close_chunk(Duration::ZERO);
                 if !submitter.submit_all() {
                     return;
                 }
@@ -209,41 +215,36 @@ struct Submitter<'a> {
     context: &'a RunContext,
     remote: &'a RemoteWorkers,
     queue: Box<dyn Queue>,
-    chunk: Option<NewChunk>,
-}
-
-/// A chunk that is not full yet.
-struct NewChunk {
-    numbers: RoaringTreemap,
-    rows: Vec<u8>,
+    /// The rows that have no chunk yet.
+    rows: ChunkBuilder,
+    /// When the first of them came.
     since: Instant,
 }
 
 impl Submitter<'_> {
-    /// Takes a row, unless an earlier run has submitted it.
+    /// Takes a row, unless an earlier run or another command has submitted it.
     fn take(&mut self, row: Row) {
+        if self.remote.is_detached {
+            self.remote.outstanding().expect(row.number);
+            return;
+        }
         if self.remote.outstanding().knows(row.number) {
             return;
         }
-        let chunk = self.chunk.get_or_insert_with(|| NewChunk {
-            numbers: RoaringTreemap::new(),
-            rows: Vec::new(),
-            since: Instant::now(),
-        });
-        chunk.numbers.insert(row.number);
-        wire::put_row(&row, &mut chunk.rows);
-        let is_full =
-            chunk.rows.len() >= MAX_CHUNK || chunk.numbers.len() >= self.remote.chunk_rows as u64;
-        if is_full {
-            self.close_chunk(None);
+        if self.rows.is_empty() {
+            self.since = Instant::now();
+        }
+        if let Some(chunk) = self.rows.add(&row) {
+            self.remote.outstanding().add(chunk);
         }
     }
 
-    /// Closes the chunk, if it is old enough.
-    fn close_chunk(&mut self, age: Option<Duration>) {
-        let is_due = |chunk: &mut NewChunk| age.is_none_or(|age| chunk.since.elapsed() >= age);
-        if let Some(chunk) = self.chunk.take_if(is_due) {
-            self.remote.outstanding().add(chunk.numbers, wire::packed(chunk.rows));
+    /// Closes the chunk, if it is of this age.
+    fn close_chunk(&mut self, age: Duration) {
+        if self.since.elapsed() >= age
+            && let Some(chunk) = self.rows.take()
+        {
+            self.remote.outstanding().add(chunk);
         }
     }
 
@@ -254,13 +255,10 @@ impl Submitter<'_> {
             let next = {
                 let outstanding = self.remote.outstanding();
                 let chunk = outstanding.next_to_submit();
-                chunk.and_then(|chunk| {
-                    let (numbers, rows) = outstanding.chunk(chunk)?;
-                    Some((chunk, numbers, rows.to_vec()))
-                })
+                chunk.and_then(|chunk| Some((chunk, outstanding.chunk(chunk)?.clone())))
             };
-            let Some((chunk, numbers, rows)) = next else { return true };
-            match self.queue.submit(chunk, &numbers, &rows) {
+            let Some((chunk, new)) = next else { return true };
+            match self.queue.submit(chunk, &new) {
                 Ok(Outcome::Done) => self.remote.outstanding().set_submitted(chunk),
                 Ok(Outcome::Full | Outcome::Lost) => sleep(10 * REST),
                 Ok(Outcome::State(_)) => sleep(RETRY),
@@ -292,6 +290,8 @@ struct Collector<'a> {
     /// before: of the others the records wait, or they are lost.
     listing: Option<(Vec<WaitingChunk>, u64)>,
     must_list: bool,
+    /// Whether the chunks of a detached job were listed once all of its rows are known.
+    has_listed: bool,
     state: JobState,
     /// When the run was asked to end.
     ending: Option<Instant>,
@@ -318,6 +318,7 @@ impl<'a> Collector<'a> {
             heard: now,
             listing: None,
             must_list: false,
+            has_listed: false,
             state: JobState::Running,
             ending: None,
         }
@@ -345,7 +346,7 @@ impl<'a> Collector<'a> {
     fn take_over(&mut self) -> Result<(), QueueError> {
         self.become_collector()?;
         if let Some(last) = self.remote.continues {
-            let waiting = self.queue.waiting()?;
+            let waiting = self.queue.waiting(true)?;
             self.remote
                 .outstanding()
                 .take_over(last, waiting)
@@ -376,9 +377,14 @@ impl<'a> Collector<'a> {
 
     /// Reads what waits, and looks at the job now and then.
     fn step(&mut self) -> Result<(), QueueError> {
+        let is_all = self.remote.state.is_all_submitted.load(Ordering::Acquire);
+        if self.remote.is_detached && is_all && !std::mem::replace(&mut self.has_listed, true) {
+            // The store may have lost rows since they were submitted.
+            self.must_list = true;
+        }
         if self.must_list {
             let upto = self.remote.outstanding().submitted();
-            self.listing = Some((self.queue.waiting()?, upto));
+            self.listing = Some((self.queue.waiting(false)?, upto));
             self.must_list = false;
             self.after = FIRST.to_owned();
         }
@@ -387,7 +393,14 @@ impl<'a> Collector<'a> {
         if batches > 0 {
             self.heard = Instant::now();
         } else if let Some((waiting, upto)) = self.listing.take() {
-            self.remote.outstanding().find_lost(&waiting, upto);
+            self.find_lost(&waiting, upto)?;
+        } else if let JobState::Stopped(reason) = &self.state {
+            // All that was done before is collected.
+            let why = format!(
+                "{reason}; `throng resume {} {}` goes on, and the same command collects the rest",
+                self.remote.store, self.remote.job
+            );
+            self.context.shutdown.request(ShutdownReason::Error(Error::stopped(why)));
         } else if self.heard.elapsed() >= SILENCE {
             self.heard = Instant::now();
             self.must_list = true;
@@ -397,6 +410,29 @@ impl<'a> Collector<'a> {
             self.check()?;
         }
         Ok(())
+    }
+
+    /// Has chunks submitted again that the store has lost. Another command has submitted the rows
+    /// of a detached job, of which none may be missing.
+    fn find_lost(&mut self, waiting: &[WaitingChunk], upto: u64) -> Result<(), QueueError> {
+        let remote = self.remote;
+        if !remote.is_detached {
+            remote.outstanding().find_lost(waiting, upto);
+            return Ok(());
+        }
+        if !remote.state.is_all_submitted.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let unusable = |text| QueueError { may_pass: false, text };
+        let lost = remote.outstanding().count_lost(waiting).map_err(unusable)?;
+        if lost == 0 {
+            return Ok(());
+        }
+        let (job, store) = (&remote.job, &remote.store);
+        let text = format!(
+            "{lost} rows of the job {job} are neither in {store} nor among the records: the store has lost them; end it by `throng cancel {store} {job}`, and `throng run` with this output and --resume asks for the rows that are left"
+        );
+        Err(unusable(text))
     }
 
     /// Hands the records of waiting batches to the writer; gives the number of batches.
@@ -411,6 +447,10 @@ impl<'a> Collector<'a> {
 
     fn take(&mut self, batch: &Batch) -> Result<(), QueueError> {
         let (remote, done) = (self.remote, self.context.plan.output.done());
+        // All that waits is read again to find what the store has lost.
+        if self.listing.is_some() && remote.outstanding().has_accepted(&batch.id) {
+            return Ok(());
+        }
         let accepted = remote.outstanding().accept(batch, |row| done.has_id(row));
         let records = accepted.map_err(|why| QueueError {
             may_pass: false,
@@ -462,6 +502,8 @@ impl<'a> Collector<'a> {
     fn follow(&mut self, state: JobState) {
         let reason = match &state {
             JobState::Running | JobState::Paused | JobState::Done => None,
+            // It is collected before.
+            JobState::Stopped(_) if self.remote.is_detached => None,
             JobState::Stopped(reason) => Some(reason.clone()),
             JobState::Cancelled => Some("the job was cancelled (throng cancel)".to_owned()),
             JobState::Gone => Some(format!(
@@ -475,9 +517,18 @@ impl<'a> Collector<'a> {
         self.state = state;
     }
 
-    /// Has the workers finish what is in flight, and leave.
+    /// Has the workers finish what is in flight, and leave. Those of a detached job go on, unless
+    /// too many of its rows have failed.
     fn stop_workers(&mut self) -> Result<(), QueueError> {
-        let reason = match self.context.shutdown.reason() {
+        let reason = self.context.shutdown.reason();
+        let is_failing = matches!(
+            reason,
+            Some(ShutdownReason::Error(Error::Stopped { cause: StopCause::TooManyFailures, .. }))
+        );
+        if self.remote.is_detached && !is_failing {
+            return Ok(());
+        }
+        let reason = match reason {
             Some(ShutdownReason::Error(why)) => why.to_string(),
             _ => "its collector was ended; --resume goes on".to_owned(),
         };
@@ -489,6 +540,9 @@ impl<'a> Collector<'a> {
     fn is_over(&self) -> bool {
         let remote = self.remote;
         if let Some(since) = self.ending {
+            if remote.is_detached {
+                return true;
+            }
             let grace = self.context.plan.workers.shutdown_grace;
             let has_workers = remote.workers() > 0 && self.state != JobState::Gone;
             return self.context.shutdown.is_aborted()

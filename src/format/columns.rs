@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for KeepBody {
 
 /// Which names a record has, in order: the row's fields, the extracted
 /// values, throng's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Columns {
     /// The input's fields; none if only its rows tell.
     pub fields: Option<Vec<String>>,

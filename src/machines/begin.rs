@@ -46,6 +46,34 @@ pub(crate) fn begin(
     plan: &mut Plan,
     settings: &QueueSettings,
 ) -> Result<RemoteWorkers, Error> {
+    let lease = check(store, job, plan, settings)?;
+    let name = match &settings.name {
+        Some(name) => checked_name(name)?.to_owned(),
+        None => default_name(plan),
+    };
+    let fields = fields(job, plan, lease)?;
+    let terms = fields.terms();
+    let chunk_rows = chunk_rows(settings, plan);
+    let mut remote =
+        RemoteWorkers::new(store.clone(), name.clone(), collector(), terms, chunk_rows);
+    if !store.create(&name, &fields)? {
+        remote.continues = Some(go_on(store, &name, &fields)?);
+    }
+    plan.workers.count = 1;
+    Ok(remote)
+}
+
+/// Checks that the store is fit and that workers of other processes can do the job; gives the
+/// lease.
+///
+/// # Errors
+/// What they can't do, and what to set.
+pub(super) fn check(
+    store: &RedisStore,
+    job: &Job,
+    plan: &mut Plan,
+    settings: &QueueSettings,
+) -> Result<Duration, Error> {
     stored::check(job)?;
     shared_limits::check_plan(plan)?;
     let lease = settings.lease.unwrap_or(QueueTerms::default().lease);
@@ -58,29 +86,38 @@ pub(crate) fn begin(
             "requests that must not be sent twice may be after a power cut of {store}, which loses up to a second: set it by `CONFIG SET appendfsync always`"
         ));
     }
-    let name = match &settings.name {
-        Some(name) => checked_name(name)?.to_owned(),
-        None => default_name(plan),
-    };
-    let fields = fields(job, plan, lease)?;
-    let terms = fields.terms();
-    let chunk_rows = settings.chunk_rows.unwrap_or_else(|| chunk_rows(plan.rows()));
-    let collector = format!("{}-{:08x}", std::process::id(), rand::random::<u32>());
-    let mut remote =
-        RemoteWorkers::new(store.clone(), name.clone(), collector, terms, chunk_rows.max(1));
-    if !store.create(&name, &fields)? {
-        remote.continues = Some(go_on(store, &name, &fields)?);
-    }
-    plan.workers.count = 1;
-    Ok(remote)
+    Ok(lease)
 }
 
-/// Goes on with a job that is in the store; gives the number of its last chunk.
-fn go_on(store: &RedisStore, name: &str, fields: &JobFields) -> Result<u64, Error> {
+/// A name for a collector that no other one has.
+pub(super) fn collector() -> String {
+    format!("{}-{:08x}", std::process::id(), rand::random::<u32>())
+}
+
+/// The fields of a job that is in the store.
+///
+/// # Errors
+/// It is not the job with these fields.
+pub(super) fn there(
+    store: &RedisStore,
+    name: &str,
+    fields: &JobFields,
+) -> Result<JobFields, Error> {
     let there = store.fields(name).map_err(QueueError::into_error)?.unwrap_or_default();
     if there.get("identity") != fields.get("identity") {
         return Err(Error::plan(format!(
             "the job {name} in {store} has another input or asks for something else: end it first by `throng cancel {store} {name}`"
+        )));
+    }
+    Ok(there)
+}
+
+/// Goes on with a job that is in the store; gives the number of its last chunk.
+fn go_on(store: &RedisStore, name: &str, fields: &JobFields) -> Result<u64, Error> {
+    let there = there(store, name, fields)?;
+    if there.is_detached() {
+        return Err(Error::plan(format!(
+            "the job {name} in {store} was submitted by `throng submit`: `throng collect {store} {name}` writes its records"
         )));
     }
     store.set_state(name, &JobState::Running, &[]).map_err(QueueError::into_error)?;
@@ -88,7 +125,7 @@ fn go_on(store: &RedisStore, name: &str, fields: &JobFields) -> Result<u64, Erro
 }
 
 /// The fields of a new job.
-fn fields(job: &Job, plan: &Plan, lease: Duration) -> Result<JobFields, Error> {
+pub(super) fn fields(job: &Job, plan: &Plan, lease: Duration) -> Result<JobFields, Error> {
     let identity = serde_json::json!([plan.identity.input, plan.identity.parts, plan.rows()]);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let fields = [
@@ -117,7 +154,7 @@ fn default_name(plan: &Plan) -> String {
     format!("{stem}-{run}")
 }
 
-fn checked_name(name: &str) -> Result<&str, Error> {
+pub(super) fn checked_name(name: &str) -> Result<&str, Error> {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
     if !name.is_empty() && name.len() <= 100 && name.chars().all(is_plain) {
         Ok(name)
@@ -126,9 +163,14 @@ fn checked_name(name: &str) -> Result<&str, Error> {
     }
 }
 
+/// Number of rows of a chunk.
+pub(super) fn chunk_rows(settings: &QueueSettings, plan: &Plan) -> usize {
+    settings.chunk_rows.unwrap_or_else(|| usual_chunk_rows(plan.rows())).max(1)
+}
+
 /// Number of rows of a chunk, so that each worker has some of these rows and none has many at the
 /// end.
-fn chunk_rows(rows: Option<u64>) -> usize {
+fn usual_chunk_rows(rows: Option<u64>) -> usize {
     let rows = rows.map_or(UNCOUNTED_CHUNK_ROWS, |rows| rows.div_ceil(CHUNKS));
     rows.clamp(1, MAX_CHUNK_ROWS) as usize
 }
@@ -139,11 +181,11 @@ mod tests {
 
     #[test]
     fn each_worker_has_some_of_few_rows_and_chunks_of_many_rows_are_large() {
-        assert_eq!(chunk_rows(Some(0)), 1);
-        assert_eq!(chunk_rows(Some(500)), 8);
-        assert_eq!(chunk_rows(Some(20_000)), 313);
-        assert_eq!(chunk_rows(Some(1 << 40)), 1_000);
-        assert_eq!(chunk_rows(None), 100);
+        assert_eq!(usual_chunk_rows(Some(0)), 1);
+        assert_eq!(usual_chunk_rows(Some(500)), 8);
+        assert_eq!(usual_chunk_rows(Some(20_000)), 313);
+        assert_eq!(usual_chunk_rows(Some(1 << 40)), 1_000);
+        assert_eq!(usual_chunk_rows(None), 100);
     }
 
     #[test]

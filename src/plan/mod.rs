@@ -20,7 +20,7 @@ use crate::secret::{Secrets, Vault, Visibility};
 use crate::sink::{self, Columns, Existing, Identity, Output};
 use crate::source::{self, Source, Survey};
 use crate::store::StoreSettings;
-use crate::tally::Aggregate;
+use crate::tally::{self, Aggregate};
 use crate::wording::worded;
 use room::PlannedRoom;
 use workers::WorkerConfig;
@@ -202,7 +202,10 @@ impl Plan {
         let columns = columns(&stages, fields, job.output.replace_fields)?;
         let columns = Columns { stored: job.store.dir.is_some(), same_as: job.dedupe, ..columns };
         output.check_columns(&columns).map_err(of_output)?;
-        let identity = identity::of(job, parts, &source, &survey)?;
+        let identity = match &parts.identity {
+            Some(identity) => identity.clone(),
+            None => identity::of(job, parts, &source, &survey)?,
+        };
         let confirmed = output.confirm(&identity, !stages.iter().any(Stage::announces));
         confirmed.map_err(of_output)?;
         let files = workers::file_limit();
@@ -248,6 +251,25 @@ impl Plan {
         plan.notes.extend(warnings::of_host(job, &plan.stages, first.as_ref()));
         plan.notes = plan.notes.into_iter().map(worded).collect();
         Ok(plan)
+    }
+
+    /// Takes over what the plan of another process has found in the rows that this one collects.
+    ///
+    /// # Errors
+    /// The output can't have these columns, or an aggregate is wrong.
+    pub(crate) fn set_found(
+        &mut self,
+        columns: Columns,
+        rows: Option<u64>,
+        summary: &tally::Settings,
+    ) -> Result<(), Error> {
+        let file = self.output_file();
+        let checked = self.output.check_columns(&columns);
+        checked.map_err(|error| error.of_output(file.as_deref()))?;
+        self.aggregates = Aggregate::parse_all(summary).map_err(Error::plan)?;
+        self.columns = columns;
+        self.survey.rows = rows;
+        Ok(())
     }
 
     /// The stage that takes the input's rows.

@@ -8,6 +8,7 @@ use crate::helpers;
 use crate::hooks::{Hooks, RequestHook, ResponseStep};
 use crate::limit::RateLimiter;
 use crate::secret::Vault;
+use crate::sink::Identity;
 use crate::source::{ProgramRows, Source};
 
 /// The parts of a job that are code of a program.
@@ -21,6 +22,8 @@ pub(crate) struct JobParts {
     pub response: Option<ResponseStep>,
     /// The limiter that the first stage shares with others.
     pub limiter: Option<RateLimiter>,
+    /// What identifies the run, where the rows that are given are those of another plan.
+    pub identity: Option<Identity>,
 }
 
 impl JobParts {

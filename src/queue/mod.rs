@@ -8,6 +8,7 @@
 //! - `numbers`: sets of row numbers as a text
 //! - `row_bits`: which rows of a chunk, as bits
 //! - `held`: the chunks that a worker holds
+//! - `chunks`: rows on their way into chunks
 //! - `outstanding`: the rows whose records the collector waits for
 //! - `redis`: the queue in Redis
 
@@ -15,10 +16,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use chunks::NewChunk;
+
 use crate::error::Error;
 
+pub(crate) mod chunks;
 pub(crate) mod held;
-mod numbers;
+pub(crate) mod numbers;
 pub(crate) mod outstanding;
 #[cfg_attr(not(feature = "redis"), path = "redis/disabled.rs")]
 mod redis;
@@ -29,9 +33,8 @@ pub(crate) use redis::{RedisStore, ServerSync};
 
 /// The chunks and records of one job, as one thread reaches them.
 pub(crate) trait Queue: Send {
-    /// Submits a chunk, unless one of its number or a higher one was: the numbers of its rows,
-    /// and the rows.
-    fn submit(&mut self, chunk: u64, numbers: &str, rows: &[u8]) -> Result<Outcome, QueueError>;
+    /// Submits a chunk under this number, unless one of it or of a higher one was.
+    fn submit(&mut self, chunk: u64, new: &NewChunk) -> Result<Outcome, QueueError>;
 
     /// Claims a chunk, for a worker that holds these.
     fn claim(&mut self, held: &[u64]) -> Result<Claimed, QueueError>;
@@ -56,8 +59,8 @@ pub(crate) trait Queue: Send {
     /// Removes batches whose records are safe, and keeps other collectors away.
     fn collected(&mut self, batches: &[String]) -> Result<Collecting, QueueError>;
 
-    /// The chunks that are not finished.
-    fn waiting(&mut self) -> Result<Vec<WaitingChunk>, QueueError>;
+    /// The chunks that are not finished, with their rows or without.
+    fn waiting(&mut self, with_rows: bool) -> Result<Vec<WaitingChunk>, QueueError>;
 }
 
 /// A worker's right to a chunk.
@@ -173,20 +176,25 @@ pub(crate) struct WaitingChunk {
 pub(crate) struct QueueTerms {
     /// The time without a heartbeat after which another worker may claim a chunk.
     pub lease: Duration,
-    /// Number of batches that may wait for the collector before workers claim no more.
-    pub batches: u64,
+    /// Size of the records that may wait for the collector before workers claim no more, in bytes.
+    pub record_bytes: u64,
     /// Number of leases of a chunk that may lapse without a record; then it is given up.
     pub tries: u64,
     /// Number of chunks that may wait for each worker.
     pub each: u64,
     /// Number of chunks that may wait in any case.
     pub least: u64,
+    /// Size of the rows that may wait, in bytes.
+    pub row_bytes: u64,
 }
+
+/// Size of the rows of a job that may wait, in bytes, and of its records.
+pub(crate) const ROOM: u64 = 256 * 1024 * 1024;
 
 impl Default for QueueTerms {
     fn default() -> QueueTerms {
         let lease = Duration::from_secs(30);
-        QueueTerms { lease, batches: 400, tries: 5, each: 4, least: 256 }
+        QueueTerms { lease, record_bytes: ROOM / 4, tries: 5, each: 4, least: 256, row_bytes: ROOM }
     }
 }
 
@@ -210,11 +218,23 @@ impl JobFields {
         JobState::parse(self.get("state"), self.get("reason"))
     }
 
+    /// Whether the rows were submitted by a command that has left, and the records are collected
+    /// by another one.
+    pub fn is_detached(&self) -> bool {
+        !self.get("collect").is_empty()
+    }
+
     /// How its queue is used.
     pub fn terms(&self) -> QueueTerms {
         let lease = self.number("lease").map(Duration::from_millis);
         let usual = QueueTerms::default();
-        QueueTerms { lease: lease.unwrap_or(usual.lease), ..usual }
+        let usual = QueueTerms { lease: lease.unwrap_or(usual.lease), ..usual };
+        if self.is_detached() {
+            // No process holds the rows, or waits for the records.
+            QueueTerms { record_bytes: ROOM, least: u64::from(u32::MAX), ..usual }
+        } else {
+            usual
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use roaring::RoaringTreemap;
 
 /// The text of these numbers.
-pub(super) fn to_text(numbers: &RoaringTreemap) -> String {
+pub(crate) fn to_text(numbers: &RoaringTreemap) -> String {
     let mut text = String::new();
     let mut run: Option<(u64, u64)> = None;
     for number in numbers {
@@ -32,7 +32,7 @@ fn push(text: &mut String, run: Option<(u64, u64)>) {
 }
 
 /// The numbers of a text; none if it has another form.
-pub(super) fn of_text(text: &str) -> Option<RoaringTreemap> {
+pub(crate) fn of_text(text: &str) -> Option<RoaringTreemap> {
     let mut numbers = RoaringTreemap::new();
     for run in text.split_whitespace() {
         let (first, last) = run.split_once('-').unwrap_or((run, run));

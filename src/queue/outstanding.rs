@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use roaring::RoaringTreemap;
 
+use super::chunks::NewChunk;
 use super::held::{failed, unknown};
 use super::row_bits::RowBits;
 use super::{Batch, BatchContent, WaitingChunk, numbers, wire};
@@ -18,7 +19,7 @@ pub(crate) struct Outstanding {
     /// The rows that have a record.
     accepted: RoaringTreemap,
     /// The chunks of these rows, with which they can be submitted again.
-    chunks: BTreeMap<u64, SubmittedChunk>,
+    chunks: BTreeMap<u64, NewChunk>,
     /// The number of the last chunk.
     last: u64,
     /// The chunks that are to be submitted, for the first time or again.
@@ -28,12 +29,6 @@ pub(crate) struct Outstanding {
     /// The batches whose records are accepted, and the number of records that must be safe before
     /// they may go.
     batches: VecDeque<(String, u64)>,
-}
-
-#[derive(Debug)]
-struct SubmittedChunk {
-    numbers: RoaringTreemap,
-    rows: Vec<u8>,
 }
 
 impl Outstanding {
@@ -49,7 +44,7 @@ impl Outstanding {
             self.last = self.last.max(chunk);
             self.submitted = self.last;
             self.rows |= &numbers;
-            self.chunks.insert(chunk, SubmittedChunk { numbers, rows });
+            self.chunks.insert(chunk, NewChunk { numbers, rows });
         }
         Ok(())
     }
@@ -60,18 +55,38 @@ impl Outstanding {
     }
 
     /// Adds a chunk of new rows; gives its number.
-    pub fn add(&mut self, numbers: RoaringTreemap, rows: Vec<u8>) -> u64 {
+    pub fn add(&mut self, chunk: NewChunk) -> u64 {
         self.last += 1;
-        self.rows |= &numbers;
-        self.chunks.insert(self.last, SubmittedChunk { numbers, rows });
+        self.rows |= &chunk.numbers;
+        self.chunks.insert(self.last, chunk);
         self.to_submit.insert(self.last);
         self.last
     }
 
-    /// The rows of a chunk that has a row without a record: their numbers, and the rows.
-    pub fn chunk(&self, chunk: u64) -> Option<(String, &[u8])> {
-        let chunk = self.chunks.get(&chunk)?;
-        Some((numbers::to_text(&chunk.numbers), &chunk.rows))
+    /// Expects the record of a row that another process has submitted.
+    pub fn expect(&mut self, row: u64) {
+        if !self.accepted.contains(row) {
+            self.rows.insert(row);
+        }
+    }
+
+    /// A chunk that has a row without a record.
+    pub fn chunk(&self, chunk: u64) -> Option<&NewChunk> {
+        self.chunks.get(&chunk)
+    }
+
+    /// Number of rows whose record is expected and that none of the waiting chunks has, where
+    /// no batch waits for the collector either: the store has lost them.
+    ///
+    /// # Errors
+    /// A chunk can't be read.
+    pub fn count_lost(&self, waiting: &[WaitingChunk]) -> Result<u64, String> {
+        let mut rows = self.rows.clone();
+        for WaitingChunk { chunk, numbers, .. } in waiting {
+            rows -= numbers::of_text(numbers)
+                .ok_or_else(|| format!("the chunk {chunk} has no numbers of rows"))?;
+        }
+        Ok(rows.len())
     }
 
     /// Has chunks that the store has lost submitted again, under new numbers: those up to `upto`
@@ -147,6 +162,11 @@ impl Outstanding {
         self.to_submit.retain(|chunk| chunks.contains_key(chunk));
     }
 
+    /// Whether the records of this batch are accepted, and not safe yet.
+    pub fn has_accepted(&self, batch: &str) -> bool {
+        self.batches.iter().any(|(id, _)| id == batch)
+    }
+
     /// The batches that may go, now that this number of records is safe.
     pub fn safe(&mut self, records: u64) -> Vec<String> {
         let mut safe = Vec::new();
@@ -188,8 +208,12 @@ mod tests {
     use super::*;
     use crate::row::Row;
 
-    fn numbers(numbers: std::ops::Range<u64>) -> RoaringTreemap {
-        numbers.collect()
+    fn new(numbers: std::ops::Range<u64>, rows: u8) -> NewChunk {
+        NewChunk { numbers: numbers.collect(), rows: vec![rows] }
+    }
+
+    fn add(all: &mut Outstanding, numbers: std::ops::Range<u64>, rows: u8) -> u64 {
+        all.add(new(numbers, rows))
     }
 
     fn row(number: u64) -> Row {
@@ -214,7 +238,7 @@ mod tests {
     #[test]
     fn a_row_has_one_record_however_often_it_comes() {
         let mut all = Outstanding::default();
-        let chunk = all.add(numbers(0..4), vec![1]);
+        let chunk = add(&mut all, 0..4, 1);
         assert!(all.knows(3) && !all.knows(4));
         assert_eq!(accepted(&mut all, &batch("a", chunk, 0..2)), [1]);
         assert_eq!(accepted(&mut all, &batch("b", chunk, 1..3)), [2]);
@@ -227,13 +251,13 @@ mod tests {
     #[test]
     fn a_batch_stays_until_its_records_are_safe() {
         let mut all = Outstanding::default();
-        let chunk = all.add(numbers(1..9), Vec::new());
+        let chunk = add(&mut all, 1..9, 0);
         for (id, rows) in [("a", 1..3), ("b", 1..2), ("c", 3..9)] {
             accepted(&mut all, &batch(id, chunk, rows));
         }
         assert!(all.safe(1).is_empty());
         assert_eq!(all.safe(2), ["a", "b"]);
-        assert!(all.has_batches());
+        assert!(all.has_batches() && all.has_accepted("c") && !all.has_accepted("a"));
         assert_eq!(all.safe(8), ["c"]);
         assert!(!all.has_batches());
     }
@@ -241,7 +265,7 @@ mod tests {
     #[test]
     fn chunks_that_the_store_has_lost_are_submitted_again_under_new_numbers() {
         let mut all = Outstanding::default();
-        let (one, two) = (all.add(numbers(0..2), vec![1]), all.add(numbers(2..4), vec![2]));
+        let (one, two) = (add(&mut all, 0..2, 1), add(&mut all, 2..4, 2));
         let waiting = |chunk| WaitingChunk { chunk, numbers: String::new(), rows: Vec::new() };
         all.find_lost(&[], two);
         assert_eq!(all.next_to_submit(), Some(one), "nothing is lost that was not submitted");
@@ -253,7 +277,7 @@ mod tests {
         assert_eq!(all.next_to_submit(), Some(3));
         all.find_lost(&[waiting(one)], all.submitted());
         assert_eq!((all.next_to_submit(), all.chunk(two)), (Some(3), None));
-        assert_eq!(all.chunk(3), Some(("2-3".to_owned(), &[2][..])));
+        assert_eq!(all.chunk(3), Some(&new(2..4, 2)));
         all.set_submitted(3);
         assert_eq!(all.next_to_submit(), None);
         // A worker that held it all the while.
@@ -262,11 +286,27 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_no_chunk_has_any_more_are_lost() {
+        let mut all = Outstanding::default();
+        accepted(&mut all, &batch("a", 1, 2..4));
+        (1..9).for_each(|row| all.expect(row));
+        assert_eq!(all.rows(), 6);
+        let waiting = |numbers: &str| WaitingChunk {
+            chunk: 2,
+            numbers: numbers.to_owned(),
+            rows: Vec::new(),
+        };
+        assert_eq!(all.count_lost(&[waiting("1"), waiting("4-8")]), Ok(0));
+        assert_eq!(all.count_lost(&[waiting("4-7")]), Ok(2));
+        assert!(all.count_lost(&[waiting("x")]).is_err());
+    }
+
+    #[test]
     fn the_rows_of_a_chunk_that_is_given_up_have_failed() {
         let mut all = Outstanding::default();
         let mut rows = Vec::new();
         (0..4).for_each(|number| wire::put_row(&row(number), &mut rows));
-        let chunk = all.add(numbers(0..4), rows.clone());
+        let chunk = all.add(NewChunk { numbers: (0..4).collect(), rows: rows.clone() });
         let content = BatchContent::Dead { rows, done: vec![0b0010], sent: vec![0b0110] };
         let dead = Batch { id: "d".to_owned(), chunk, about: "w1 of h".to_owned(), content };
         let records = all.accept(&dead, |_| false).unwrap();

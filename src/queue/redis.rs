@@ -7,7 +7,7 @@ use throng_redis::{Address, CollectorAnswer, Connection, JobQueue, StoreError};
 
 use super::{
     Batch, BatchContent, Claim, Claimed, Collecting, Commit, JobFacts, JobFields, JobState, Lease,
-    Outcome, Queue, QueueError, QueueTerms, WaitingChunk,
+    NewChunk, Outcome, Queue, QueueError, QueueTerms, WaitingChunk, numbers,
 };
 use crate::error::Error;
 
@@ -116,6 +116,14 @@ impl RedisStore {
         })
     }
 
+    /// Sets a field of a job.
+    ///
+    /// # Errors
+    /// The server can't be reached.
+    pub fn set_field(&self, job: &str, name: &str, value: &str) -> Result<(), QueueError> {
+        self.job(job).set_field(name, value).map_err(queue_error)
+    }
+
     /// Ends a job: its rows and records go, and only its facts stay for a day.
     ///
     /// # Errors
@@ -155,15 +163,17 @@ struct RedisQueue {
 }
 
 impl Queue for RedisQueue {
-    fn submit(&mut self, chunk: u64, numbers: &str, rows: &[u8]) -> Result<Outcome, QueueError> {
-        let QueueTerms { each, least, .. } = self.terms;
-        let submitted = self.jobs.submit(chunk, numbers, rows, each, least);
-        submitted.map(outcome).map_err(queue_error)
+    fn submit(&mut self, chunk: u64, new: &NewChunk) -> Result<Outcome, QueueError> {
+        let QueueTerms { each, least, row_bytes, .. } = self.terms;
+        let (numbers, end) = (numbers::to_text(&new.numbers), new.end());
+        let new = throng_redis::NewChunk { chunk, numbers: &numbers, rows: &new.rows, end };
+        let room = throng_redis::Room { each, least, bytes: row_bytes };
+        self.jobs.submit(new, room).map(outcome).map_err(queue_error)
     }
 
     fn claim(&mut self, held: &[u64]) -> Result<Claimed, QueueError> {
-        let QueueTerms { lease, batches, tries, .. } = self.terms;
-        let claimed = self.jobs.claim(&self.consumer, lease, batches, tries, held);
+        let QueueTerms { lease, record_bytes, tries, .. } = self.terms;
+        let claimed = self.jobs.claim(&self.consumer, lease, record_bytes, tries, held);
         Ok(match claimed.map_err(queue_error)? {
             throng_redis::Claimed::None => Claimed::None,
             throng_redis::Claimed::Full => Claimed::Full,
@@ -222,8 +232,8 @@ impl Queue for RedisQueue {
         })
     }
 
-    fn waiting(&mut self) -> Result<Vec<WaitingChunk>, QueueError> {
-        let waiting = self.jobs.waiting().map_err(queue_error)?;
+    fn waiting(&mut self, with_rows: bool) -> Result<Vec<WaitingChunk>, QueueError> {
+        let waiting = self.jobs.waiting(with_rows).map_err(queue_error)?;
         let chunk = |it: throng_redis::WaitingChunk| WaitingChunk {
             chunk: it.chunk,
             numbers: it.numbers,

@@ -31,7 +31,19 @@ local function field(entry, name)
   return ''
 end
 
+-- The bytes of a field of an entry of a stream; 0 if the entry is not there.
+local function size(stream, id, name)
+  local entry = redis.call('XRANGE', stream, id, id)
+  if #entry == 0 then return 0 end
+  return #field(entry[1][2], name)
+end
+
+local function count(keys, name)
+  return tonumber(redis.call('HGET', keys[1], name) or '0')
+end
+
 local function forget(keys, id)
+  redis.call('HINCRBY', keys[1], 'row_bytes', 0 - size(keys[2], id, 'rows'))
   redis.call('XACK', keys[2], GROUP, id)
   redis.call('XDEL', keys[2], id)
   redis.call('HDEL', keys[4], id)
@@ -51,30 +63,31 @@ local function handed(keys, id, token, entry)
   return {'chunk', id, token, field(entry, 'rows'), redis.call('HGET', keys[4], id) or '', sent, age}
 end
 
--- A chunk: its number, the numbers of its rows, the rows; the number of chunks that may wait for
--- each worker, and at least.
+-- A chunk: its number, the numbers of its rows, the rows, the number after that of its last row;
+-- the number of chunks that may wait for each worker, and at least; the bytes of rows that may.
 local function submit(keys, args)
   local now = state(keys)
   if now == 'gone' then return now end
   local id = args[1] .. '-0'
-  local most = math.max(tonumber(args[5]), tonumber(args[4]) * redis.call('HLEN', keys[8]))
+  if tonumber(args[1]) <= count(keys, 'last') then return 'ok' end
+  local most = math.max(tonumber(args[6]), tonumber(args[5]) * redis.call('HLEN', keys[8]))
   if redis.call('XLEN', keys[2]) >= most then return 'full' end
-  local last = redis.call('HGET', keys[1], 'last') or '0'
-  if tonumber(args[1]) > tonumber(last) then
-    redis.call('XADD', keys[2], id, 'numbers', args[2], 'rows', args[3])
-    redis.call('HSET', keys[1], 'last', args[1])
-  end
+  local bytes = count(keys, 'row_bytes')
+  if bytes > 0 and bytes + #args[3] > tonumber(args[7]) then return 'full' end
+  redis.call('XADD', keys[2], id, 'numbers', args[2], 'rows', args[3])
+  redis.call('HSET', keys[1], 'last', args[1], 'end', args[4])
+  redis.call('HINCRBY', keys[1], 'row_bytes', #args[3])
   return 'ok'
 end
 
--- A consumer, its lease in milliseconds, the number of batches that may wait for the collector,
+-- A consumer, its lease in milliseconds, the bytes of records that may wait for the collector,
 -- the number of deliveries without a record after which a chunk is dead, and the ids that the
 -- consumer holds.
 local function claim(keys, args)
   local consumer, lease = args[1], args[2]
   local now = state(keys)
   if now ~= 'running' then return {now} end
-  if redis.call('XLEN', keys[3]) >= tonumber(args[3]) then return {'full'} end
+  if count(keys, 'record_bytes') >= tonumber(args[3]) then return {'full'} end
   local held = {}
   for i = 5, #args do held[args[i]] = true end
   -- A chunk whose delivery the consumer has not heard of.
@@ -104,6 +117,7 @@ local function claim(keys, args)
       redis.call('XADD', keys[3], '*', 'kind', 'dead', 'chunk', id, 'about', why, 'rows', rows,
         'tries', tries, 'done', redis.call('HGET', keys[4], id) or '',
         'sent', (announced(keys, id)))
+      redis.call('HINCRBY', keys[1], 'record_bytes', #rows)
       forget(keys, id)
     else
       redis.call('XACK', keys[2], GROUP, id)
@@ -144,6 +158,7 @@ local function finish(keys, args)
   if redis.call('HGET', keys[4], id) ~= args[4] then
     redis.call('XADD', keys[3], '*', 'kind', 'records', 'chunk', id, 'about', args[7],
       'rows', args[6])
+    redis.call('HINCRBY', keys[1], 'record_bytes', #args[6])
     redis.call('HSET', keys[4], id, args[4])
     redis.call('HDEL', keys[6], id)
     redis.call('HINCRBY', keys[1], 'ok', args[8])
@@ -192,7 +207,10 @@ local function collected(keys, args)
   if plan[1] and plan[1] ~= args[1] and tonumber(plan[2]) > ms then return {'other', plan[1]} end
   if not plan[3] then return {'gone'} end
   redis.call('HSET', keys[1], 'collector', args[1], 'collector_until', ms + args[2])
-  for i = 3, #args do redis.call('XDEL', keys[3], args[i]) end
+  for i = 3, #args do
+    redis.call('HINCRBY', keys[1], 'record_bytes', 0 - size(keys[3], args[i], 'rows'))
+    redis.call('XDEL', keys[3], args[i])
+  end
   -- Workers that are gone do not wait for chunks.
   for _, one in ipairs(redis.call('HKEYS', keys[8])) do
     local seen = string.match(redis.call('HGET', keys[8], one), '^%d+')
@@ -201,13 +219,14 @@ local function collected(keys, args)
   return {plan[3], plan[4] or '', tostring(redis.call('HLEN', keys[8]))}
 end
 
--- The numbers of the chunks in the stream, the numbers of their rows, and the rows.
-local function waiting(keys)
+-- The chunks after this one, at most so many: their numbers, the numbers of their rows, and the
+-- rows if '1' asks for them.
+local function waiting(keys, args)
   local all = {}
-  for _, entry in ipairs(redis.call('XRANGE', keys[2], '-', '+')) do
+  for _, entry in ipairs(redis.call('XRANGE', keys[2], '(' .. args[1], '+', 'COUNT', args[2])) do
     all[#all + 1] = entry[1]
     all[#all + 1] = field(entry[2], 'numbers')
-    all[#all + 1] = field(entry[2], 'rows')
+    all[#all + 1] = args[3] == '1' and field(entry[2], 'rows') or ''
   end
   return all
 end

@@ -21,5 +21,5 @@ pub use connection::Connection;
 pub use error::StoreError;
 pub use queue::{
     Batch, BatchKind, Claim, Claimed, CollectorAnswer, Commit, JobFacts, JobKeys, JobQueue,
-    Outcome, WaitingChunk, jobs,
+    NewChunk, Outcome, Room, WaitingChunk, jobs,
 };

@@ -12,6 +12,9 @@ use crate::functions::Library;
 
 static LIBRARY: Library = Library::new(include_str!("jobs.lua"));
 
+/// Number of waiting chunks that are asked for at once, as the server reads it.
+const WAITING_AT_ONCE: &[u8] = b"200";
+
 /// The set of the names of all jobs.
 const JOBS: &str = "throng:jobs";
 
@@ -83,6 +86,30 @@ pub struct Commit<'a> {
     pub ok: u64,
     /// Number of records that are failures.
     pub failed: u64,
+}
+
+/// A chunk that is submitted.
+#[derive(Debug, Clone, Copy)]
+pub struct NewChunk<'a> {
+    /// Its number.
+    pub chunk: u64,
+    /// The numbers of its rows.
+    pub numbers: &'a str,
+    /// The rows.
+    pub rows: &'a [u8],
+    /// The number after that of its last row.
+    pub end: u64,
+}
+
+/// The room for chunks that wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Number of chunks for each worker.
+    pub each: u64,
+    /// Number of chunks in any case.
+    pub least: u64,
+    /// Size of their rows, in bytes.
+    pub bytes: u64,
 }
 
 /// The answer to a claim.
@@ -222,28 +249,23 @@ impl JobQueue {
         Ok(pairs(answer).into_iter().collect())
     }
 
-    /// Submits a chunk, unless one of its number or a higher one was. At least `least` chunks may
-    /// wait, and `each` for each worker.
+    /// Submits a chunk if there is room for it, unless one of its number or a higher one was.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn submit(
-        &mut self,
-        chunk: u64,
-        numbers: &str,
-        rows: &[u8],
-        each: u64,
-        least: u64,
-    ) -> Result<Outcome, StoreError> {
-        let (chunk, each, least) = (chunk.to_string(), each.to_string(), least.to_string());
-        let arguments: [&[u8]; 5] =
-            [chunk.as_bytes(), numbers.as_bytes(), rows, each.as_bytes(), least.as_bytes()];
+    pub fn submit(&mut self, new: NewChunk<'_>, room: Room) -> Result<Outcome, StoreError> {
+        let (chunk, end) = (new.chunk.to_string(), new.end.to_string());
+        let room = [room.each, room.least, room.bytes].map(|it| it.to_string());
+        let chunk: [&[u8]; 4] =
+            [chunk.as_bytes(), new.numbers.as_bytes(), new.rows, end.as_bytes()];
+        let arguments: Vec<&[u8]> =
+            chunk.into_iter().chain(room.iter().map(|it| it.as_bytes())).collect();
         self.call("submit", &arguments).map(outcome)
     }
 
     /// Claims a chunk for a consumer that holds these. A lease lapses after `lease`; a chunk is
     /// given up after `tries` leases that lapsed without a record; nothing is claimed while `most`
-    /// batches wait.
+    /// bytes of records wait.
     ///
     /// # Errors
     /// Those of the store.
@@ -398,21 +420,29 @@ impl JobQueue {
         })
     }
 
-    /// The chunks that are not finished.
+    /// The chunks that are not finished, with their rows or without.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn waiting(&mut self) -> Result<Vec<WaitingChunk>, StoreError> {
-        let mut all = list(self.call("waiting", &[])?).into_iter();
-        let mut chunks = Vec::new();
-        while let (Some(id), Some(numbers), Some(rows)) = (all.next(), all.next(), all.next()) {
-            chunks.push(WaitingChunk {
-                chunk: number_of(&text(id)),
-                numbers: text(numbers),
-                rows: bytes(rows),
-            });
+    pub fn waiting(&mut self, with_rows: bool) -> Result<Vec<WaitingChunk>, StoreError> {
+        let rows: &[u8] = if with_rows { b"1" } else { b"0" };
+        let mut chunks: Vec<WaitingChunk> = Vec::new();
+        loop {
+            let after = id(chunks.last().map_or(0, |it| it.chunk));
+            let arguments = [after.as_bytes(), WAITING_AT_ONCE, rows];
+            let mut all = list(self.call("waiting", &arguments)?).into_iter();
+            let before = chunks.len();
+            while let (Some(id), Some(numbers), Some(rows)) = (all.next(), all.next(), all.next()) {
+                chunks.push(WaitingChunk {
+                    chunk: number_of(&text(id)),
+                    numbers: text(numbers),
+                    rows: bytes(rows),
+                });
+            }
+            if chunks.len() == before {
+                return Ok(chunks);
+            }
         }
-        Ok(chunks)
     }
 
     /// Sets the state of the job, if it is in one of these now; none is any.

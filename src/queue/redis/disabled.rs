@@ -58,6 +58,10 @@ impl RedisStore {
         match *self.0 {}
     }
 
+    pub fn set_field(&self, _job: &str, _name: &str, _value: &str) -> Result<(), QueueError> {
+        match *self.0 {}
+    }
+
     pub fn close(&self, _job: &str, _state: &JobState) -> Result<(), QueueError> {
         match *self.0 {}
     }

@@ -118,6 +118,20 @@ impl Output {
         self.queue_intents.clone()
     }
 
+    /// Has the records belong to the run of this name, of which the file may have some.
+    ///
+    /// # Errors
+    /// It has those of another run.
+    pub(crate) fn go_on_with(&mut self, run: &str) -> Result<(), Error> {
+        if self.has_records() && self.run != run {
+            return Err(Error::plan(format!(
+                "{self} has the records of another run: name another file with -o, or give --overwrite"
+            )));
+        }
+        self.run = run.to_owned();
+        Ok(())
+    }
+
     fn use_sink(&mut self, sink: ProgramSink) {
         self.sink = Some(sink);
         if matches!(self.checked.mode, OpenMode::Stdout) {

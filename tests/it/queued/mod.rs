@@ -9,6 +9,7 @@ use crate::harness::{
 };
 use redis::Redis;
 
+mod detached;
 mod redis;
 mod steering;
 mod trouble;
