@@ -1,7 +1,7 @@
 //! Mistral: a file of requests is uploaded, and a job takes it. Pure.
 //!
-//! Bounds: 1,000,000 requests and 512 MB, by the guide to batch inference as of 28 November
-//! 2026.
+//! Bounds: 100,000 requests and 512 MB, by the page on known limitations as of 28 November 2026
+//! (the guide to batch inference says 1,000,000).
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ impl Dialect for Mistral {
     }
 
     fn bounds(&self) -> (u64, u64) {
-        (1_000_000, 512_000_000)
+        (100_000, 512_000_000)
     }
 
     fn endpoint(&self, path: &str) -> Option<Endpoint> {

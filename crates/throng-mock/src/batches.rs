@@ -21,6 +21,8 @@ use crate::parse;
 use crate::request::ClientRequest;
 
 mod anthropic;
+mod gemini;
+mod mistral;
 mod openai;
 
 /// What goes wrong with batches, and how long they take. From text: `time=2s,expired=10%`.
@@ -81,6 +83,8 @@ struct Batch {
     refused: Option<String>,
     /// The outcome of each request, once its time is over.
     outcomes: Option<Vec<Outcome>>,
+    /// Whether none of its requests is answered if one of them expires.
+    expires_whole: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -137,14 +141,17 @@ impl Batches {
         }
     }
 
-    /// Answers the routes of both providers; none for other routes. `clock` is the time since
+    /// Answers the routes of all providers; none for other routes. `clock` is the time since
     /// 1970.
     pub(crate) fn answer(
         &mut self,
         request: &ClientRequest,
         clock: Duration,
     ) -> Option<MockAnswer> {
-        openai::answer(self, request, clock).or_else(|| anthropic::answer(self, request, clock))
+        openai::answer(self, request, clock)
+            .or_else(|| anthropic::answer(self, request, clock))
+            .or_else(|| gemini::answer(self, request, clock))
+            .or_else(|| mistral::answer(self, request, clock))
     }
 
     /// The counts until now.
@@ -181,6 +188,7 @@ impl Batches {
             refused: refused.map(str::to_owned),
             requests,
             submitted,
+            expires_whole: false,
         });
         self.batches.len() - 1
     }
@@ -217,6 +225,12 @@ impl Batches {
                 draw if draw < self.faults.expired + self.faults.failed => Outcome::Failed,
                 _ => Outcome::Answered,
             };
+            outcomes.push(outcome);
+        }
+        if batch.expires_whole && outcomes.contains(&Outcome::Expired) {
+            outcomes.fill(Outcome::Expired);
+        }
+        for (request, outcome) in batch.requests.iter().zip(&outcomes) {
             match outcome {
                 Outcome::Answered => {
                     *self.counts.paid.entry(request.custom_id.clone()).or_default() += 1;
@@ -225,7 +239,6 @@ impl Batches {
                 Outcome::Expired => self.counts.expired += 1,
                 Outcome::Failed | Outcome::Invalid => self.counts.failed += 1,
             }
-            outcomes.push(outcome);
         }
         self.counts.ended += 1;
         batch.outcomes = Some(outcomes);
@@ -254,6 +267,12 @@ impl BatchRequest {
         let last = self.body["messages"].as_array().and_then(|messages| messages.last());
         last.and_then(|last| last["content"].as_str()).unwrap_or_default().to_owned()
     }
+}
+
+/// A time in seconds since 1970.
+fn rfc3339(seconds: u64) -> String {
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds.min(4_000_000_000));
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// Lines of JSON.

@@ -7,7 +7,7 @@ use hyper::header::HOST;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Batch, BatchRequest, Batches, Outcome, body, lines, page};
+use super::{Batch, BatchRequest, Batches, Outcome, body, lines, page, rfc3339};
 use crate::answer::MockAnswer;
 use crate::request::ClientRequest;
 use crate::tokens;
@@ -117,12 +117,6 @@ fn described(batch: &Batch, host: &str) -> Value {
         "created_at": rfc3339(batch.created),
         "results_url": is_ended.then_some(results),
     })
-}
-
-/// A time in seconds since 1970.
-fn rfc3339(seconds: u64) -> String {
-    let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds.min(4_000_000_000));
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 fn line((request, outcome): (&BatchRequest, Outcome)) -> Value {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{BatchRequest, Batches, Outcome, body, lines, page};
+use super::{BatchRequest, Batches, Outcome, body, lines, mistral, page};
 use crate::answer::MockAnswer;
 use crate::request::ClientRequest;
 use crate::tokens;
@@ -142,8 +142,10 @@ fn content(batches: &mut Batches, file: &str) -> MockAnswer {
     };
     match batches.find(&id) {
         Some(index) => {
+            let tells_expired = !id.starts_with(mistral::PREFIX);
             let all = batches.outcomes(index).into_iter();
-            lines(all.filter(|(_, outcome)| (*outcome != Outcome::Answered) == of_errors).map(line))
+            let all = all.filter(|(_, it)| (*it != Outcome::Answered) == of_errors);
+            lines(all.filter(|(_, it)| tells_expired || *it != Outcome::Expired).map(line))
         }
         None => problem(StatusCode::NOT_FOUND, "there is no such file"),
     }
