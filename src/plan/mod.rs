@@ -165,6 +165,7 @@ impl Plan {
         job.store.check().map_err(Error::plan)?;
         let login = Login::new(&job.before, &job.limit.keys, &context)?.map(Arc::new);
         let (mut stages, mut notes) = stages::of(job, parts, login.as_ref(), &context)?;
+        let whole_budget = job.budget;
         notes.extend(before::warning(job));
         let policies: Vec<&Policy> = stages.iter().map(|stage| &stage.policy).collect();
         job.price.check(job.budget, &policies)?;
@@ -172,6 +173,7 @@ impl Plan {
         let workers = WorkerConfig::new(&job.workers)?;
         check_files(job)?;
         let file = job.output.file.as_deref();
+        notes.extend(shard::budget_note(job, whole_budget));
         let of_output = |error: Error| error.of_output(file);
         let output = Output::new(&output_settings(job), !stages.iter().any(Stage::announces));
         let mut output = output.map_err(of_output)?;

@@ -4,6 +4,15 @@
 use super::Job;
 use crate::error::Error;
 use crate::limit::Shard;
+use crate::price::Usd;
+
+/// What users should know of the budget of a shard: the part of the whole one that it has.
+pub fn budget_note(job: &Job, whole: Option<Usd>) -> Option<String> {
+    let (shard, part, whole) = (job.limit.shard?, job.budget?, whole?);
+    Some(format!(
+        "shard {shard} has its part of the budget of {whole} (budget, --budget), which is {part}: all shards together keep the whole"
+    ))
+}
 
 /// The variables by which a scheduler tells a task which of several it is.
 struct Scheduler {
@@ -63,7 +72,7 @@ const fn of(
     Scheduler { name, index, first, step: None, count }
 }
 
-/// The job with its shard in its limits.
+/// The job with its shard in its limits, and with its part of the budget.
 ///
 /// # Errors
 /// The text is no shard, or the environment doesn't say which it is.
@@ -72,6 +81,7 @@ pub fn settled(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Resul
     if let Some(text) = &job.shard {
         let shard = parse(text.trim(), environment).map_err(Error::plan)?;
         job.limit.shard = Some(shard);
+        job.budget = job.budget.map(|budget| Usd(shard.part(budget.0)));
         for limit in job.step.iter_mut().filter_map(|step| step.limit.as_mut()) {
             limit.shard = Some(shard);
         }
@@ -177,6 +187,16 @@ mod tests {
         ] {
             assert_eq!(parsed(text, variables).as_deref(), Ok(shard), "{text} {variables:?}");
         }
+    }
+
+    #[test]
+    fn the_parts_of_a_budget_add_up_to_it() {
+        let part = |shard: u32| {
+            let shard = Some(format!("{shard}/3"));
+            let job = Job { shard, budget: Some(Usd(10)), ..Job::default() };
+            settled(&job, &|_| None).unwrap().budget.unwrap().0
+        };
+        assert_eq!([part(1), part(2), part(3)], [3, 3, 4]);
     }
 
     #[test]

@@ -179,3 +179,15 @@ fn limits_that_cannot_be_divided_are_refused_before_anything_is_sent() {
     assert_eq!(job.mock.judgement().requests, 0);
     shard("--shard 1/2 --rate gcra:60000/1m --burst 9 --use 50%").exits(0);
 }
+
+#[test]
+fn each_shard_has_its_part_of_the_budget() {
+    let job = Job::new("fixed:1000/1s", 40);
+    let shard =
+        |index| job.shard(index, 4, "1000/1s").flags("--price requests=0.01 --budget 0.2usd");
+    for index in 1..=4 {
+        let ended = shard(index).exits(3);
+        ended.says("the budget of $0.05").says("part of the budget of $0.20");
+    }
+    assert_eq!(job.mock.judgement().requests, 20, "all shards together keep the whole budget");
+}
