@@ -21,6 +21,7 @@ pub struct PlanArgs {
 
 pub fn main(arguments: &PlanArgs) -> Result<Exit, Error> {
     let mut plan = arguments.run.job.plan()?;
+    plan.count_requests()?;
     let limits = plan.check_sharing().and_then(|()| plan.shared_limits());
     if !arguments.run.show.quiet {
         say::result(&plan.preview(arguments.latency, limit::now(), limits.as_deref()));

@@ -22,9 +22,10 @@ use crate::source::{self, Source, Survey};
 use crate::store::StoreSettings;
 use crate::tally::{self, Aggregate};
 use crate::wording::worded;
+use requests::PlannedRequests;
 use room::PlannedRoom;
 use workers::WorkerConfig;
-use workload::PlannedWork;
+use workload::{LeftRows, PlannedWork};
 
 mod account;
 mod batch_endpoint;
@@ -41,9 +42,11 @@ mod legacy;
 mod literals;
 mod odd_ids;
 mod only;
+mod page_request;
 mod parts;
 mod preview;
 mod profile;
+mod requests;
 mod resume;
 mod room;
 mod sandbox;
@@ -63,6 +66,7 @@ pub use job::{Job, StageConfig};
 pub use layers::Layers;
 pub(crate) use literals::places_of_keys;
 pub use only::Only;
+pub(crate) use page_request::set_param;
 pub(crate) use parts::JobParts;
 #[cfg(feature = "cli")]
 pub(crate) use preview::{HIDDEN, shown_request};
@@ -76,6 +80,8 @@ pub struct Plan {
     /// The stages in their order, at least one: the values of one are the next one's rows.
     pub(crate) stages: Vec<Stage>,
     pub(crate) work: Option<PlannedWork>,
+    /// The requests of the rows that are left, where they were counted.
+    requests: Option<PlannedRequests>,
     pub(crate) secrets: Secrets,
     /// The secrets that can be read again; none if the job has none.
     pub(crate) vault: Option<Arc<Vault>>,
@@ -159,21 +165,21 @@ impl Plan {
         vault: &Arc<Vault>,
     ) -> Result<Plan, Error> {
         let context = RenderContext { environment, vault };
+        let whole_budget = job.budget;
         let job = &batch_endpoint::settled(shard::settled(job, environment)?);
         let parts = &parts.with_helpers(job, vault)?;
         before::check(job)?;
         job.store.check().map_err(Error::plan)?;
         let login = Login::new(&job.before, &job.limit.keys, &context)?.map(Arc::new);
         let (mut stages, mut notes) = stages::of(job, parts, login.as_ref(), &context)?;
-        let whole_budget = job.budget;
         notes.extend(before::warning(job));
+        notes.extend(shard::budget_note(job, whole_budget));
         let policies: Vec<&Policy> = stages.iter().map(|stage| &stage.policy).collect();
         job.price.check(job.budget, &policies)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = WorkerConfig::new(&job.workers)?;
         check_files(job)?;
         let file = job.output.file.as_deref();
-        notes.extend(shard::budget_note(job, whole_budget));
         let of_output = |error: Error| error.of_output(file);
         let output = Output::new(&output_settings(job), !stages.iter().any(Stage::announces));
         let mut output = output.map_err(of_output)?;
@@ -218,7 +224,8 @@ impl Plan {
         let resumed = resume::check(&mut output, &identity, &source, &survey, &columns);
         notes.extend(resumed.map_err(of_output)?);
         let money_left = job.budget.map(|budget| budget.minus(output.spent()));
-        let work = workload::of(&stages[0], &source, survey.rows, output.done(), money_left)?;
+        let left = LeftRows { done: output.done(), spared: None };
+        let work = workload::of(&stages[0], &source, survey.rows, &left, money_left)?;
         notes.extend(warnings::of_costs(stages[0].policy.cost(), &survey));
         notes.extend(odd_ids(&stages[0], &source)?);
         let room = room(&output, &columns, &survey);
@@ -234,6 +241,7 @@ impl Plan {
             survey,
             stages,
             work,
+            requests: None,
             aggregates,
             output,
             workers,

@@ -35,16 +35,18 @@ impl Plan {
         let shared_or_none = shared.unwrap_or_default();
         let demand = self.demand(shared_or_none);
         let forecast = Forecast { policy: &self.first().policy, demand, latency, now };
-        let mut text = String::new();
+        // Writing to a string can't fail.
+        let mut text = format!("{:<8}  {}\n", "input", self.input());
+        if let Some(requests) = self.describe_requests() {
+            let _ = writeln!(text, "{:<8}  {}", "requests", escape(&requests));
+        }
         for (name, value) in [
-            ("input", self.input()),
             ("limit", self.limit(&forecast)),
             ("time", self.time(&forecast)),
             ("guards", self.guards(&forecast)),
             ("workers", self.workers(latency)),
             ("output", self.output.name()),
         ] {
-            // Writing to a string can't fail.
             let _ = writeln!(text, "{name:<8}  {value}");
         }
         if let Some(files) = self.files() {
@@ -247,7 +249,7 @@ impl Plan {
         };
         let units = self.first().policy.units().iter().zip(&work.sum.units).zip(&work.range);
         let cost = |((unit, sum), range): ((&String, &u64), &CostRange)| {
-            let each = if self.first().batch_size() == 1 { "row" } else { "request" };
+            let each = self.each();
             let requests = work.sum.units.first().copied().unwrap_or_default().max(1);
             let per_row = if range.least == range.most {
                 format!("{} per {each}", range.most)
@@ -255,7 +257,7 @@ impl Plan {
                 let mean = *sum as f64 / requests as f64;
                 format!("{} to {} per {each}, {mean:.1} on average", range.least, range.most)
             };
-            format!("{sum} {unit} for {}: {per_row}", self.rows_left(work.rows))
+            format!("{sum} {unit} for {}: {per_row}", self.work_left(work.rows))
         };
         let is_known = |((unit, _), _): &((&String, &u64), &CostRange)| {
             self.first().policy.cost().contains_key(*unit)
@@ -307,8 +309,8 @@ impl Plan {
 
     /// The estimate of all rows and of each.
     fn estimated(&self, rows: u64, money: &PlannedMoney, requests: Option<&u64>) -> String {
-        let each = if self.first().batch_size() == 1 { "row" } else { "request" };
-        let rows = self.rows_left(rows);
+        let each = self.each();
+        let rows = self.work_left(rows);
         match money.range {
             None => format!("nothing for {rows}"),
             Some((least, most)) if least == most => {
@@ -334,10 +336,10 @@ impl Plan {
         let allowed = match self.work.as_ref().and_then(|work| Some((work, work.money.as_ref()?))) {
             None => String::new(),
             Some((work, money)) if money.is_enough() => {
-                format!(": enough for {}", self.rows_left(work.rows))
+                format!(": enough for {}", self.work_left(work.rows))
             }
             Some((work, money)) => {
-                format!(": enough for {} of {}", money.rows, self.rows_left(work.rows))
+                format!(": enough for {} of {}", money.rows, self.work_left(work.rows))
             }
         };
         let alone = if self.output.path().is_none() { ", for this run alone" } else { "" };
@@ -354,19 +356,37 @@ impl Plan {
             if wanted <= allowed {
                 return format!(
                     "{limit} allows all of {}: {wanted} of {allowed} {unit}",
-                    self.rows_left(work.rows)
+                    self.work_left(work.rows)
                 );
             }
             format!(
                 "{limit} allows {rows} of {}; {wanted} {unit} wanted, {allowed} allowed",
-                self.rows_left(work.rows)
+                self.work_left(work.rows)
             )
         };
         work.totals.iter().map(total).collect()
     }
 
+    /// The word for what sends a request.
+    fn each(&self) -> &'static str {
+        let is_row = self.first().batch_size() == 1 && self.requests.is_none();
+        if is_row { "row" } else { "request" }
+    }
+
+    /// The number of rows that are left and send requests, or of their requests where these
+    /// were counted.
+    fn work_left(&self, rows: u64) -> String {
+        match &self.requests {
+            None => self.rows_left(rows),
+            Some(_) if self.first().batch_size() > 1 => {
+                format!("{} that are asked for", counted(rows))
+            }
+            Some(_) => format!("{rows} {}", if rows == 1 { "request" } else { "requests" }),
+        }
+    }
+
     /// The number of rows, which are those that are left if some are done.
-    fn rows_left(&self, rows: u64) -> String {
+    pub(super) fn rows_left(&self, rows: u64) -> String {
         let left = if self.output.done().is_empty() { "" } else { " that are left" };
         format!("{}{left}", counted(rows))
     }
@@ -382,7 +402,7 @@ impl Plan {
         let each = duration::exact(forecast.latency);
         match (least(Duration::ZERO), least(forecast.latency)) {
             (Some(least), Some(later)) => {
-                let rows = self.rows_left(work.rows);
+                let rows = self.work_left(work.rows);
                 let later = if later == least { "also".to_owned() } else { later };
                 format!("at least {least} for {rows}; {later} if each answer takes {each}")
             }

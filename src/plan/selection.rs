@@ -182,14 +182,14 @@ fn against_store(
         )));
     }
     let wrong = |why: String| Error::plan(format!("store.dir (--store) {dir}: {why}"));
-    let answers = KnownAnswers::open(Path::new(dir), of_run.secrets).map_err(wrong)?;
+    let answers = KnownAnswers::in_directory(Path::new(dir), of_run.secrets).map_err(wrong)?;
     let mut selected = RoaringTreemap::new();
     let mut counts = Counts { taken: vec![0; job.only.len()], ..Counts::default() };
     for row in source.rows()? {
         let row = row?;
         // A row that makes no request fails in the run, which says why.
-        let answer = match stage.render(&row) {
-            Ok(request) => answers.find(&request).map_err(wrong)?,
+        let answer = match stage.first_request(&row) {
+            Ok(request) => answers.find(answers.key(&request)).map_err(wrong)?,
             Err(_) => None,
         };
         // A run that goes on takes the rows that it has asked for already.

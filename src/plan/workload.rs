@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use roaring::RoaringTreemap;
+
 use super::Stage;
 use crate::error::Error;
 use crate::limit::{Cost, LimitScope, Policy, Rule, Workload};
@@ -72,7 +74,27 @@ pub(crate) struct TotalUse {
     pub rows: u64,
 }
 
-/// Adds up the costs of the rows without a record: a request for each row or batch, unless
+/// The rows that are left to do.
+pub(super) struct LeftRows<'a> {
+    /// The rows of earlier runs.
+    pub done: &'a CompletedRows,
+    /// The numbers of rows that send no request, if they are known.
+    pub spared: Option<&'a RoaringTreemap>,
+}
+
+impl LeftRows<'_> {
+    fn has(&self, row: &Row) -> bool {
+        !self.done.has(row) && self.spared.is_none_or(|spared| !spared.contains(row.number))
+    }
+
+    /// Their number, of this number of rows.
+    fn count(&self, rows: u64) -> u64 {
+        let spared = self.spared.map_or(0, RoaringTreemap::len);
+        rows.saturating_sub(self.done.len()).saturating_sub(spared)
+    }
+}
+
+/// Adds up the costs of the rows that are left: a request for each row or batch, unless
 /// limits count something else. None if the rows can't be read twice.
 ///
 /// # Errors
@@ -81,7 +103,7 @@ pub fn of(
     stage: &Stage,
     source: &Source,
     rows: Option<u64>,
-    done: &CompletedRows,
+    left: &LeftRows<'_>,
     money_left: Option<Usd>,
 ) -> Result<Option<PlannedWork>, Error> {
     let Some(rows) = rows else {
@@ -90,13 +112,13 @@ pub fn of(
     let (policy, at_once) = (&stage.policy, stage.batch_size() as u64);
     let mut sum = WorkSum::new(policy).with_money(stage.prices.as_ref(), money_left);
     if policy.cost().is_empty() && policy.scopes().is_empty() {
-        let left = rows.saturating_sub(done.len());
+        let left = left.count(rows);
         let is_one = |unit| u64::from(unit == 0 || policy.is_limited(unit));
         let one = Cost::new((0..policy.units().len()).map(is_one), []);
         sum.add_same(&one, left, left.div_ceil(at_once), at_once);
         return Ok(Some(sum.work()));
     }
-    let mut rows = source.rows()?.filter(|row| !row.as_ref().is_ok_and(|row| done.has(row)));
+    let mut rows = source.rows()?.filter(|row| row.as_ref().map_or(true, |row| left.has(row)));
     loop {
         let some: Vec<Row> = rows.by_ref().take(stage.batch_size()).collect::<Result<_, _>>()?;
         let Some(row) = stage.batch_row(&some) else {

@@ -298,10 +298,31 @@ impl KnownAnswers {
     ///
     /// # Errors
     /// What is wrong with its file.
-    pub fn open(directory: &Path, secrets: &Secrets) -> Result<KnownAnswers, String> {
-        let path = directory.join(FILE);
-        let database = path.exists().then(|| Database::open(&path)).transpose()?;
+    pub fn in_directory(directory: &Path, secrets: &Secrets) -> Result<KnownAnswers, String> {
+        KnownAnswers::at(&directory.join(FILE), secrets)
+    }
+
+    /// Opens the store that earlier runs of these results keep beside them, if there is one.
+    ///
+    /// # Errors
+    /// What is wrong with its file.
+    pub fn beside(results: &Path, secrets: &Secrets) -> Result<KnownAnswers, String> {
+        KnownAnswers::at(&beside(results, PRIVATE), secrets)
+    }
+
+    /// No answers.
+    pub fn none(secrets: &Secrets) -> KnownAnswers {
+        KnownAnswers { database: None, secrets: secrets.clone() }
+    }
+
+    fn at(path: &Path, secrets: &Secrets) -> Result<KnownAnswers, String> {
+        let database = path.exists().then(|| Database::open(path)).transpose()?;
         Ok(KnownAnswers { database, secrets: secrets.clone() })
+    }
+
+    /// The hash of what a request asks for.
+    pub fn key(&self, request: &Request<Bytes>) -> RequestKey {
+        RequestKey::of(request, &self.secrets)
     }
 
     /// When the answer to this request came, in milliseconds since 1970, and who asked for it;
@@ -309,9 +330,9 @@ impl KnownAnswers {
     ///
     /// # Errors
     /// The file can't be read.
-    pub fn find(&self, request: &Request<Bytes>) -> Result<Option<(u64, AskedBy)>, String> {
+    pub fn find(&self, key: RequestKey) -> Result<Option<(u64, AskedBy)>, String> {
         match &self.database {
-            Some(database) => database.asked(RequestKey::of(request, &self.secrets)),
+            Some(database) => database.asked(key),
             None => Ok(None),
         }
     }

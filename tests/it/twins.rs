@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use throng_mock::{Mock, Settings};
 
 use crate::harness::{
-    Place, Throng, assert_one_record_per_row, mock, plain_mock, repetitions, run,
+    Place, Throng, assert_one_record_per_row, mock, plain_mock, repetitions, run, throng,
 };
 
 /// A table of rows with their numbers, of which 40 % ask for what another row asks for.
@@ -215,4 +215,38 @@ fn pages_and_chains_are_asked_for_once_and_what_can_t_be_says_why() {
         };
         throng.exits(2).says(why);
     }
+}
+
+#[test]
+fn a_plan_counts_the_requests_and_has_the_time_and_the_money_of_these() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let (input, store) = (place.file("rows.csv", &rows(1_000)), place.path("store"));
+    let planned = |flags: &str| {
+        let plan = throng("plan").quotes(&mock.url()).arg("--input", &input);
+        plan.flags("--rate 100/1s --price requests=0.01 --budget 4usd").flags(flags).exits(0).stdout
+    };
+    let plan = planned("--dedupe");
+    for said in [
+        "requests  600 for 1000 rows: 400 are the same as another (--dedupe)\n",
+        "at least 5 s for 600 requests;",
+        "$6.00 for 600 requests: $0.01 per request ",
+        "enough for 400 of 600 requests\n",
+    ] {
+        assert!(plan.contains(said), "no {said:?} in {plan}");
+    }
+    assert!(planned("").contains("$10.00 for 1000 rows: $0.01 per row "), "every row asks");
+    quotes(&place, &mock, 1_000, "first.jsonl").arg("--store", &store).flags("--take 300").exits(0);
+    let same = "400 are the same as another (--dedupe), 300 have their answer in";
+    for (flags, said) in [
+        ("--dedupe", format!("requests  300 for 1000 rows: {same} {store}\n")),
+        ("--dedupe", "$3.00 for 300 requests".to_owned()),
+        ("--dedupe --store-age 1ms", "requests  600 for 1000 rows: 400 are".to_owned()),
+        ("--dedupe --offline", "requests  0 for 1000 rows: ".to_owned()),
+        ("--dedupe --offline", "; 300 have no answer and fail (--offline)\n".to_owned()),
+        ("--dedupe --offline", "nothing for 0 requests".to_owned()),
+    ] {
+        let plan = planned(&format!("{flags} --store {store}"));
+        assert!(plan.contains(&said), "no {said:?} in {plan}");
+    }
+    assert_eq!(mock.judgement().requests, 300, "a plan sends nothing");
 }

@@ -123,6 +123,7 @@ impl Plan {
             let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
             let plan = inner.get_mut()?;
             let latency = Duration::try_from_secs_f64(latency).unwrap_or_default();
+            plan.count_requests().map_err(|error| errors::of(&error))?;
             let limits = plan.check_sharing().and_then(|()| plan.shared_limits());
             let limits = limits.map_err(|error| errors::of(&error))?;
             let now = limit::now();

@@ -8,9 +8,6 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
-use bytes::Bytes;
-use http::Request;
-use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::RowExecutor;
@@ -21,14 +18,12 @@ use crate::extract::Document;
 use crate::judge::Tries;
 use crate::limit::Cost;
 use crate::pages::{self, PageAddress, PageHistory, Pages};
-use crate::plan::Stage;
+use crate::plan::{Stage, set_param};
 use crate::record::{Failure, FailureKind, Record};
-use crate::render::with_param;
 use crate::row::Row;
 use crate::send::Answer;
 use crate::send::redirect::{self, RedirectTrust};
 use crate::sink::{LaterRow, PageStart};
-use crate::wording::worded;
 
 /// Pages of one row that are fetched at the same time, where their number is known.
 const PREFETCH: usize = 16;
@@ -403,8 +398,7 @@ impl RowExecutor {
                 set_param(&mut request, name, value)?;
                 return Ok(PageRequest { request, trust });
             }
-            (PageAddress::Param(name, value), _) => self.with_param(row, name, value)?,
-            _ => self.stage().render(row)?,
+            _ => self.stage().page_request(row, address)?,
         };
         Ok(PageRequest { request, trust: RedirectTrust::Own })
     }
@@ -423,36 +417,6 @@ impl RowExecutor {
                 Failure::new(FailureKind::MissingNextPage, why)
             })
     }
-
-    /// The request with a page parameter: a field of a template, or else in the query.
-    fn with_param(&self, row: &Row, name: &str, value: &Value) -> Result<Request<Bytes>, Failure> {
-        if self.stage().renderer.fields().contains(name) {
-            let mut row = row.clone();
-            row.fields.insert(name.to_owned(), value.clone());
-            return self.stage().render(&row);
-        }
-        let mut request = self.stage().render(row)?;
-        set_param(&mut request, name, value)?;
-        Ok(request)
-    }
-}
-
-/// Gives a parameter of the query this value, if it has one.
-fn set_param(request: &mut Request<Bytes>, name: &str, value: &Value) -> Result<(), Failure> {
-    let text = match value {
-        Value::Null => return Ok(()),
-        Value::String(text) => text.clone(),
-        Value::Array(_) | Value::Object(_) => {
-            let why = format!(
-                "pages.cursor gave {value}, which is no text or number: in a body it may be any value, such as --json '{{\"{name}\": \"{{{{ {name} }}}}\"}}'"
-            );
-            return Err(Failure::new(FailureKind::MissingNextPage, worded(why)));
-        }
-        other => other.to_string(),
-    };
-    let uri = with_param(request.uri(), name, &text);
-    *request.uri_mut() = uri.map_err(|why| Failure::new(FailureKind::Input, why))?;
-    Ok(())
 }
 
 /// Pages that are being fetched, in their order; to drop it aborts the fetches.

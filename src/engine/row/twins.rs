@@ -47,10 +47,6 @@ impl RowExecutor {
 
     /// The hash of a row's first request; none if it makes none.
     fn row_key(&self, store: &AnswerStore, row: &Row) -> Option<RequestKey> {
-        if self.stage().has_parts() {
-            let first = self.page_request(row, &self.first().address, None).ok()?;
-            return Some(store.key(&first.request));
-        }
-        Some(store.key(&self.stage().render(row).ok()?))
+        Some(store.key(&self.stage().first_request(row).ok()?))
     }
 }
