@@ -244,15 +244,38 @@ fn an_answer_past_its_age_is_renewed_if_the_server_says_that_it_holds() {
 }
 
 #[test]
-fn a_store_stays_below_its_size_and_says_what_it_has_removed() {
-    let (place, mock) = (Place::new(), mock(Settings { padding: 50_000, ..Settings::default() }));
-    let ended = quotes(&place, &mock, 400, "a.jsonl").flags("--store-size 1MiB").exits(0);
-    if ended.stderr.contains("answers that were removed") {
-        let size = fs::metadata(place.path("store/answers.db")).unwrap().len();
-        assert!(size < 1_500_000, "{size} bytes");
-    }
-    let all = fs::metadata(place.path("store/answers.db")).unwrap().len();
-    assert!(all < 3_000_000, "{all} bytes");
+fn a_store_stays_below_its_size_and_drops_the_oldest_answers() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let ask = |output: &str, flags: &str| {
+        run()
+            .arg("--url", &format!("{}/file/{{{{ symbol }}}}?size=20000", mock.url()))
+            .files(&place, 200, output)
+            .arg("--store", &place.path("store"))
+            .flags("--answer-format bytes --keep-body=none --store-size 1MiB -w 1 -c 1 --no-brake")
+            .flags(flags)
+    };
+    ask("a.jsonl", "").exits(0).says("answers that were removed");
+    let size = fs::metadata(place.path("store/answers.db")).unwrap().len();
+    assert!((600_000..=1_048_576).contains(&size), "{size} bytes");
+    ask("b.jsonl", "--offline").exits(1);
+    let found = each(&place.records("b.jsonl"), "_ok");
+    let kept = found.iter().rev().take_while(|ok| **ok == true).count();
+    assert!((25..=52).contains(&kept), "{kept} answers of 20,000 bytes are kept");
+    let gone = found[..200 - kept].iter().all(|ok| ok == false);
+    assert!(gone, "the oldest are gone, and no other: {found:?}");
+    assert_eq!(requests(&mock), 200);
+}
+
+#[test]
+fn an_answer_past_its_age_that_can_t_be_renewed_is_removed_and_asked_for_again() {
+    let (place, mock) = (Place::new(), plain_mock());
+    quotes(&place, &mock, 20, "a.jsonl").exits(0);
+    quotes(&place, &mock, 20, "b.jsonl").flags("--store-age 1h").exits(0);
+    assert_eq!(requests(&mock), 20);
+    quotes(&place, &mock, 10, "c.jsonl").flags("--store-age 1ms").exits(0);
+    assert_eq!(requests(&mock), 30);
+    let ended = quotes(&place, &mock, 20, "d.jsonl").flags("--offline").exits(1);
+    ended.says("20 rows: 10 ok, 10 failed");
 }
 
 #[test]
