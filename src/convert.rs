@@ -104,7 +104,22 @@ pub fn convert(
     selection: &Selection,
     replace: bool,
 ) -> Result<u64, Error> {
-    let format = new_file(to, replace)?;
+    convert_as(format_of_name(to)?, from, to, selection, replace)
+}
+
+/// Converts what is selected of one file into another one of this format, whatever its name, as
+/// [`convert`] does.
+///
+/// # Errors
+/// What is wrong with either.
+pub fn convert_as(
+    format: Format,
+    from: &Settings,
+    to: &Path,
+    selection: &Selection,
+    replace: bool,
+) -> Result<u64, Error> {
+    check_new_file(to, format, replace)?;
     let source = Source::new(from)?;
     placed(to, |new| write_selected(&source, selection, format, new))
 }
@@ -125,18 +140,28 @@ pub fn failed(rows: Rows) -> Rows {
     Box::new(rows.filter(move |row| !row.as_ref().is_ok_and(is_ok)))
 }
 
-/// Checks that a file can be made, or replaced if that is meant; gives its format.
+/// Checks that a file can be made, or replaced if that is meant; gives the format of its name.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn new_file(to: &Path, replace: bool) -> Result<Format, Error> {
-    let name = to.display();
-    let format = Format::of_output(to).ok_or_else(|| {
+    let format = format_of_name(to)?;
+    check_new_file(to, format, replace)?;
+    Ok(format)
+}
+
+fn format_of_name(to: &Path) -> Result<Format, Error> {
+    Format::of_output(to).ok_or_else(|| {
         Error::plan(format!(
-            "the name {name} does not say its format: end it in {} (the text ones also in .gz or .zst)",
+            "the name {} does not say its format: end it in {} (the text ones also in .gz or .zst)",
+            to.display(),
             Format::output_extensions()
         ))
-    })?;
+    })
+}
+
+fn check_new_file(to: &Path, format: Format, replace: bool) -> Result<(), Error> {
+    let name = to.display();
     format.check_written(to)?;
     if to.metadata().is_ok_and(|data| !data.is_file()) {
         return Err(Error::plan(format!(
@@ -155,7 +180,7 @@ pub(crate) fn new_file(to: &Path, replace: bool) -> Result<Format, Error> {
             none.display()
         )));
     }
-    Ok(format)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 
 use crate::format::{Format, endings};
 use crate::{Error, convert, sink, source};
@@ -21,6 +22,9 @@ pub struct ConvertArgs {
     /// The format of FROM [default: by its name]
     #[arg(long)]
     format: Option<Format>,
+    /// The format of TO [default: by its name]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(Format::outputs().map(Format::name)))]
+    output_format: Option<String>,
     /// The table of a SQLite database to read [default: results, or the only one], or the sheet
     /// of a workbook [default: the only one]
     #[arg(long, value_name = "NAME")]
@@ -57,7 +61,11 @@ pub fn main(arguments: &ConvertArgs) -> Result<Exit, Error> {
     if let Some(note) = sink::unfinished(Path::new(&arguments.from)) {
         say::note(&format!("throng: {note}"));
     }
-    let rows = convert::convert(&from, Path::new(&arguments.to), &selection, arguments.overwrite)?;
+    let (to, replace) = (Path::new(&arguments.to), arguments.overwrite);
+    let rows = match &arguments.output_format {
+        Some(format) => convert::convert_as(format.parse()?, &from, to, &selection, replace)?,
+        None => convert::convert(&from, to, &selection, replace)?,
+    };
     let noun = if rows == 1 { "row" } else { "rows" };
     say::note(&format!("{rows} {noun}: {}", arguments.to));
     Ok(Exit::Ok)

@@ -29,6 +29,7 @@ pub(crate) mod entry;
 pub(crate) mod json;
 mod jsonl;
 pub(crate) mod lines;
+mod openai_batch;
 #[cfg_attr(not(feature = "parquet"), path = "parquet/disabled.rs")]
 pub(crate) mod parquet;
 pub(crate) mod parquet_files;
@@ -56,6 +57,7 @@ static FORMATS: &[&FormatEntry] = &[
     &json::FORMAT,
     &lines::FORMAT,
     &requests::FORMAT,
+    &openai_batch::FORMAT,
     &parquet::FORMAT,
     &sqlite::FORMAT,
     &arrow::FORMAT,
@@ -137,6 +139,11 @@ impl Format {
     /// Whether it has sheets, whose first rows may be no part of a table.
     pub(crate) fn has_sheets(self) -> bool {
         self.0.name == xlsx::FORMAT.name
+    }
+
+    /// Whether it has a form that columns can't be chosen for.
+    pub(crate) fn has_own_form(self) -> bool {
+        self.0.name == openai_batch::FORMAT.name
     }
 
     /// The format that a path's extension stands for, in capitals or not, compressed or
@@ -376,7 +383,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_told_the_known_ones() {
         let error = "xml".parse::<Format>().unwrap_err().to_string();
-        let known = "there is no format \"xml\": choose one of csv, tsv, jsonl, json, lines, requests, parquet, sqlite";
+        let known = "there is no format \"xml\": choose one of csv, tsv, jsonl, json, lines, requests, openai-batch, parquet, sqlite";
         assert!(error.starts_with(known), "{error}");
         for name in ["xml", "json"] {
             let error = output(Value::from(name)).unwrap_err().to_string();

@@ -25,6 +25,7 @@ mod answers;
 mod auth;
 mod auto;
 mod batch_endpoints;
+mod batch_output;
 mod batches;
 mod bill;
 mod bodies;

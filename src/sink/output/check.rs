@@ -64,6 +64,11 @@ fn file(named: &Path, settings: &Settings, resends: bool) -> Result<CheckedOutpu
         None => of_extension(path).or_else(|_| of_extension(named))?,
     };
     format.check_written(path)?;
+    if format.has_own_form() && settings.selection().is_some() {
+        return Err(Error::plan(format!(
+            "{format} has a form of its own: leave out output.columns (--columns) and output.no-meta (--no-meta)"
+        )));
+    }
     let product = product::of(path, format, settings.selection());
     let Some(product) = product.filter(|_| is_file_or_absent(path)) else {
         if settings.selection().is_some() {
