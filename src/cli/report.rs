@@ -6,7 +6,7 @@ use crate::format::Format;
 use crate::html_report::{CauseLine, ComparedRun, Comparison, PageContext, RowValues, run_page};
 use crate::plan::check_apart;
 use crate::record::Record;
-use crate::report::{FailureListing, Report};
+use crate::report::{FailureListing, Report, SpentReport};
 use crate::row::Row;
 use crate::source::{self, Source};
 use crate::tally::{Aggregate, Tally};
@@ -85,6 +85,14 @@ fn record_of(results: &str, row: Row) -> Result<Record, Error> {
     })
 }
 
+/// What the runs of these results have cost, as far as a file beside them tells.
+fn spent(results: &str) -> Result<Option<SpentReport>, Error> {
+    let spent = sink::spent(Path::new(results));
+    let spent =
+        spent.map_err(|error| Error::plan(format!("{results}.spent cannot be read: {error}")))?;
+    Ok(spent.map(|spent| SpentReport { usd: spent.usd, at_most: spent.is_bound }))
+}
+
 impl ReportArgs {
     fn open(&self, results: &str) -> Result<Source, Error> {
         let source = Source::new(&source::Settings {
@@ -114,6 +122,7 @@ impl ReportArgs {
         }
         let mut report = Report::of(&tally);
         report.ending.output = Some(results.to_owned());
+        report.spent = spent(results)?;
         Ok(report)
     }
 

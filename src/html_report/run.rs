@@ -276,18 +276,31 @@ fn cards(
         ],
         tone: "",
     }));
-    if !fold.units.is_empty() {
-        let mut units = fold.units.iter();
-        let written = |(unit, units): (&String, &u64)| format!("{} {}", count(*units), short(unit));
-        let first = units.next().map(written).unwrap_or_default();
-        cards.push(Card {
-            name: "Cost",
-            value: first,
-            lines: units.map(written).collect(),
-            tone: "",
-        });
-    }
+    cards.extend(cost(report, fold));
     cards
+}
+
+/// The money, if anything had a price, and the units that limits count.
+fn cost(report: &Report, fold: &RecordFold) -> Option<Card> {
+    let written = |(unit, units): (&String, &u64)| format!("{} {}", count(*units), short(unit));
+    let mut lines: Vec<String> = fold.units.iter().map(written).collect();
+    let value = match (&report.bill, &report.spent) {
+        (Some(bill), _) => {
+            if bill.total > bill.usd {
+                lines.push(format!("{} with earlier runs", bill.total));
+            }
+            bill.usd.to_string()
+        }
+        (None, Some(spent)) => {
+            lines.push(
+                if spent.at_most { "at most, of all runs" } else { "of all runs" }.to_owned(),
+            );
+            spent.usd.to_string()
+        }
+        (None, None) if lines.is_empty() => return None,
+        (None, None) => lines.remove(0),
+    };
+    Some(Card { name: "Cost", value, lines, tone: "" })
 }
 
 fn rows(report: &Report) -> Card {

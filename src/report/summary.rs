@@ -31,6 +31,9 @@ pub struct Report {
     /// What the run has cost in money, if anything has a price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bill: Option<BillReport>,
+    /// What all runs of the results have cost, where only the file beside them tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent: Option<SpentReport>,
     /// The observance of the limits.
     pub limits: Vec<LimitReport>,
     /// The runs that share them; none without a limit that can be shared.
@@ -309,6 +312,27 @@ pub struct BillReport {
     pub budget: Option<Usd>,
     /// By unit, what this run was billed for.
     pub units: BTreeMap<String, BilledUnits>,
+}
+
+/// What all runs of some results have cost in US dollars.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct SpentReport {
+    /// The amount.
+    #[cfg_attr(feature = "cli", schemars(with = "f64"))]
+    pub usd: Usd,
+    /// Whether it is the most that it can be, since the last run was cut off.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub at_most: bool,
+}
+
+impl SpentReport {
+    /// The amount in words.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let most = if self.at_most { "at most " } else { "" };
+        format!("{most}{} for all runs of these results", self.usd)
+    }
 }
 
 /// What a run was billed for in one unit, by what answers have told.

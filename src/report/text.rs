@@ -35,6 +35,7 @@ impl Report {
         lines.extend(self.pace.as_ref().and_then(|pace| pace.advice.clone()));
         lines.push(sent(self));
         lines.extend(self.bill.as_ref().map(bill));
+        lines.extend(self.spent.as_ref().map(|spent| format!("bill: {}", spent.text())));
         lines.extend(self.batches.as_ref().map(batches));
         lines.extend(self.limits.iter().map(limit));
         lines.extend(sharing(self));

@@ -66,5 +66,5 @@ pub(crate) use resume::counted;
 pub(crate) use revision::Revision;
 pub use settings::{Existing, Order, RetryFailed, Settings, Sync};
 pub use sidecar::{Identity, RunFacts, RunLimit, ShardFacts, facts_of, fingerprint};
-pub use spending_log::{SpendingLog, SpendingNotes};
+pub use spending_log::{SpendingLog, SpendingNotes, spent};
 pub use writer::Writer;

@@ -27,18 +27,30 @@ pub struct SpendingLog(LogThread);
 /// A way to the log.
 pub struct SpendingNotes(LogLines);
 
-/// What earlier runs of these results have spent: the exact amount if the last one has ended by
-/// itself, else the most that it can be.
-pub(super) fn spent(results: &Path) -> io::Result<Usd> {
-    let mut spent = 0;
+/// What the runs of some results have spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// The amount.
+    pub usd: Usd,
+    /// Whether it is the most that it can be, since the last run was cut off.
+    pub is_bound: bool,
+}
+
+/// What earlier runs of these results have spent; none if nothing had a price.
+///
+/// # Errors
+/// What the system says.
+pub fn spent(results: &Path) -> io::Result<Option<Spent>> {
+    let mut spent = None;
     for line in durable_log::read::<SpendingLine>(&path(results))? {
-        match line? {
+        let before = spent.unwrap_or(Spent::default()).usd;
+        spent = Some(match line? {
             // Lines of several workers may have changed their order.
-            SpendingLine::Most(most) => spent = spent.max(most),
-            SpendingLine::Spent(exact) => spent = exact,
-        }
+            SpendingLine::Most(most) => Spent { usd: before.max(Usd(most)), is_bound: true },
+            SpendingLine::Spent(exact) => Spent { usd: Usd(exact), is_bound: false },
+        });
     }
-    Ok(Usd(spent))
+    Ok(spent)
 }
 
 /// Removes the log, if there is one.
@@ -96,16 +108,17 @@ mod tests {
     async fn a_run_that_was_cut_off_has_spent_what_it_may_have() {
         let directory = tempfile::tempdir().unwrap();
         let results = directory.path().join("out.jsonl");
-        assert_eq!(spent(&results).unwrap(), Usd::ZERO);
+        assert_eq!(spent(&results).unwrap(), None);
+        let is = |usd, is_bound| Some(Spent { usd: Usd(usd), is_bound });
         let start = |before| SpendingLog::start(&results, before, |error| panic!("{error}"));
         let log = start(Usd::ZERO).unwrap();
         for most in [50, 90, 70] {
             log.notes().note(Usd(most)).await.unwrap();
         }
-        assert_eq!(spent(&results).unwrap(), Usd(90));
+        assert_eq!(spent(&results).unwrap(), is(90, true));
         log.end(Usd(64)).unwrap();
-        assert_eq!(spent(&results).unwrap(), Usd(64));
+        assert_eq!(spent(&results).unwrap(), is(64, false));
         start(Usd(64)).unwrap().end(Usd(80)).unwrap();
-        assert_eq!(spent(&results).unwrap(), Usd(80));
+        assert_eq!(spent(&results).unwrap(), is(80, false));
     }
 }

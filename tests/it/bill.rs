@@ -103,6 +103,9 @@ fn a_budget_is_never_passed_by_four_workers_kills_and_resumes() {
         running.signal("-KILL");
         running.ends();
     }
+    // The disk knows the most that a run which was killed can have spent.
+    let report = || throng("report").operand(&place.path("out.jsonl")).ends().stderr;
+    assert!(report().contains("\nbill: at most $0.0"), "{}", report());
     ask(budget, 1).exits(3).says("the budget of $0.02 (budget or --budget) is used up");
     assert!(billed(&mock) <= budget, "{}", billed(&mock));
     assert!(billed(&mock) >= budget * 0.9, "{}", billed(&mock));
@@ -112,6 +115,13 @@ fn a_budget_is_never_passed_by_four_workers_kills_and_resumes() {
     ask(1.0, 10).exits(0);
     let (total, billed) = (bill(&place)["total_usd"].as_f64().unwrap(), billed(&mock));
     assert!(billed <= total && total <= billed * 1.01, "{total} and not {billed}");
+    let spent = format!("bill: ${total:.5}");
+    assert!(report().contains(&spent[..11]), "no {spent} in {}", report());
+    let page = place.path("report.html");
+    let report = throng("report").operand(&place.path("out.jsonl")).arg("--html", &page);
+    report.arg("--summary-json", &place.path("later.json")).exits(0);
+    assert_eq!(place.json("later.json")["spent"]["usd"].as_f64(), Some(total));
+    assert!(place.read("report.html").contains("of all runs"), "the page has the bill");
     assert_eq!(place.records("out.jsonl").len(), 3_000);
 }
 

@@ -775,6 +775,7 @@ fn spent(checked: &CheckedOutput) -> Result<Usd, Error> {
         return Ok(Usd::ZERO);
     };
     spending_log::spent(path)
+        .map(|spent| spent.unwrap_or_default().usd)
         .map_err(|error| Error::plan(format!("{}.spent cannot be read: {error}", path.display())))
 }
 
