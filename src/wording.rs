@@ -152,6 +152,7 @@ const NAMES: &[Name] = &[
     name("--settle", "limit.settle", "settle"),
     name("--shape", "limit.shape", "shape"),
     name("--shard", "shard", "shard"),
+    name("--shared-input", "shared-input", "shared_input"),
     name("--share-cacert", "limit.share-cacert", "share_cacert"),
     name("--share-token", "limit.share-token", "share_token"),
     name("--share", "limit.share", "share"),

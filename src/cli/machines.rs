@@ -85,6 +85,7 @@ pub fn queue_of(flags: &MachineFlags) -> Result<Option<(RedisStore, QueueSetting
         lease: lease.map_err(|error| Error::plan(format!("--lease: {error}")))?,
         chunk_rows: flags.chunk,
         is_volatile: flags.volatile,
+        shares_input: flags.shared_input,
     };
     Ok(Some((open(url)?, settings)))
 }

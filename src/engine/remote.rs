@@ -1,6 +1,7 @@
 //! Workers of other processes in place of the run's own: rows go to a queue in chunks, and
 //! records come back. One thread submits, another one collects.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, sleep};
@@ -14,13 +15,16 @@ use super::ending;
 use super::panics::caught;
 use crate::error::{Error, StopCause};
 use crate::metrics::{Sending, WaitReason};
+use crate::queue::chunk_rows::{bare_rows, is_place, rows_of};
 use crate::queue::chunks::ChunkBuilder;
 use crate::queue::outstanding::Outstanding;
 use crate::queue::{
-    Batch, Collecting, JobState, Outcome, Queue, QueueError, QueueTerms, RedisStore, WaitingChunk,
+    Batch, BatchContent, Collecting, JobState, Outcome, Queue, QueueError, QueueTerms, RedisStore,
+    WaitingChunk, wire,
 };
 use crate::row::Row;
 use crate::shutdown::ShutdownReason;
+use crate::source::{RowPlaces, SharedInput};
 use crate::threads;
 
 /// Maximum time for which a row waits for its chunk to become full.
@@ -59,6 +63,10 @@ pub(crate) struct RemoteWorkers {
     /// Whether a command that has left has submitted the rows: this run collects their records
     /// alone, and the workers go on without it.
     pub is_detached: bool,
+    /// The input of which chunks name the places of rows, if workers reach it.
+    pub input: Option<SharedInput>,
+    /// The places of rows that the reader notes, if chunks name them.
+    pub places: Option<Arc<RowPlaces>>,
     state: RemoteState,
 }
 
@@ -93,6 +101,8 @@ impl RemoteWorkers {
             chunk_rows,
             continues: None,
             is_detached: false,
+            input: None,
+            places: None,
             state: RemoteState::default(),
         }
     }
@@ -174,7 +184,7 @@ fn submit(context: &RunContext, rows: &Receiver<Row>) {
         context,
         remote,
         queue: remote.queue(),
-        rows: ChunkBuilder::new(remote.chunk_rows),
+        rows: ChunkBuilder::new(remote.chunk_rows, remote.places.clone()),
         since: Instant::now(),
     };
     while !remote.state.has_taken_over.load(Ordering::Acquire) {
@@ -451,6 +461,7 @@ impl<'a> Collector<'a> {
         if self.listing.is_some() && remote.outstanding().has_accepted(&batch.id) {
             return Ok(());
         }
+        let batch = &*self.with_rows(batch);
         let accepted = remote.outstanding().accept(batch, |row| done.has_id(row));
         let records = accepted.map_err(|why| QueueError {
             may_pass: false,
@@ -468,6 +479,26 @@ impl<'a> Collector<'a> {
             let _ = self.to_writer.send_blocking(records);
         }
         Ok(())
+    }
+
+    /// A batch with its rows. Those of a chunk that was given up, and that names their place, are
+    /// read there; where this machine does not reach it, they are known by their numbers alone.
+    fn with_rows<'b>(&self, batch: &'b Batch) -> Cow<'b, Batch> {
+        let BatchContent::Dead { rows: place, done, sent } = &batch.content else {
+            return Cow::Borrowed(batch);
+        };
+        if !is_place(place) {
+            return Cow::Borrowed(batch);
+        }
+        let read = rows_of(place, self.remote.input.as_ref()).unwrap_or_else(|error| {
+            let what = "the rows of a chunk that was given up could not be read";
+            self.context.metrics.warn(what, 1, || error.to_string());
+            bare_rows(place)
+        });
+        let mut rows = Vec::new();
+        read.iter().for_each(|row| wire::put_row(row, &mut rows));
+        let content = BatchContent::Dead { rows, done: done.clone(), sent: sent.clone() };
+        Cow::Owned(Batch { content, ..batch.clone() })
     }
 
     /// Lets batches go whose records are safe, and follows the state of the job.

@@ -2,14 +2,18 @@
 //! afterwards.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{shared_limits, stored};
 use crate::engine::remote::RemoteWorkers;
 use crate::error::Error;
 use crate::plan::{Job, Plan};
-use crate::queue::{JobFields, JobState, QueueError, QueueTerms, RedisStore, ServerSync};
+use crate::queue::{
+    JobFields, JobState, QueueError, QueueTerms, RedisStore, SHARED_INPUT, ServerSync,
+};
 use crate::sink::fingerprint;
+use crate::source::RowPlaces;
 
 /// How a run uses a queue.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +26,8 @@ pub(crate) struct QueueSettings {
     pub chunk_rows: Option<usize>,
     /// Whether the store may forget all when it ends.
     pub is_volatile: bool,
+    /// Whether workers reach the input, and read its rows there.
+    pub shares_input: bool,
 }
 
 /// Minimum lease: a worker's heartbeat must come in time.
@@ -51,14 +57,17 @@ pub(crate) fn begin(
         Some(name) => checked_name(name)?.to_owned(),
         None => default_name(plan),
     };
-    let fields = fields(job, plan, lease)?;
+    let mut fields = fields(job, plan, lease)?;
     let terms = fields.terms();
     let chunk_rows = chunk_rows(settings, plan);
+    let places = share_input(job, plan, settings, &mut fields)?;
     let mut remote =
         RemoteWorkers::new(store.clone(), name.clone(), collector(), terms, chunk_rows);
     if !store.create(&name, &fields)? {
         remote.continues = Some(go_on(store, &name, &fields)?);
     }
+    remote.input = fields.shared_input()?;
+    remote.places = places;
     plan.workers.count = 1;
     Ok(remote)
 }
@@ -89,6 +98,28 @@ pub(super) fn check(
     Ok(lease)
 }
 
+/// Notes in the fields of a job which input its workers reach, if they do; gives the places of its
+/// rows, which are noted as they are read.
+///
+/// # Errors
+/// Its rows have no places.
+pub(super) fn share_input(
+    job: &Job,
+    plan: &mut Plan,
+    settings: &QueueSettings,
+    fields: &mut JobFields,
+) -> Result<Option<Arc<RowPlaces>>, Error> {
+    if !settings.shares_input {
+        return Ok(None);
+    }
+    let every = chunk_rows(settings, plan) as u64;
+    let (input, places) = plan.source.share(&job.input, every)?;
+    let text = serde_json::to_string(&input);
+    let text = text.map_err(|error| Error::plan(format!("the job can't be stored: {error}")))?;
+    fields.0.insert(SHARED_INPUT.to_owned(), text);
+    Ok(Some(places))
+}
+
 /// A name for a collector that no other one has.
 pub(super) fn collector() -> String {
     format!("{}-{:08x}", std::process::id(), rand::random::<u32>())
@@ -108,6 +139,11 @@ pub(super) fn there(
         return Err(Error::plan(format!(
             "the job {name} in {store} has another input or asks for something else: end it first by `throng cancel {store} {name}`"
         )));
+    }
+    let input = fields.get(SHARED_INPUT);
+    if !input.is_empty() {
+        // Chunks of an earlier run may name places in it, too.
+        store.set_field(name, SHARED_INPUT, input).map_err(QueueError::into_error)?;
     }
     Ok(there)
 }

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Run;
 use crate::error::{BoxError, Error};
+use crate::queue::chunk_rows::rows_of;
 use crate::queue::held::HeldChunks;
 use crate::queue::{Claimed, JobState, Queue};
 use crate::record::Record;
 use crate::row::Row;
 use crate::sink::Sink;
+use crate::source::SharedInput;
 
 /// Size of the records that may wait to be handed over, in bytes: no further row is begun then.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
@@ -113,12 +115,14 @@ impl Work {
 pub(super) struct ClaimedRows {
     work: Arc<Work>,
     queue: Box<dyn Queue>,
+    /// The input of which chunks name the places of rows, if they do.
+    input: Option<SharedInput>,
     pause: Duration,
 }
 
 impl ClaimedRows {
-    pub fn new(work: Arc<Work>, queue: Box<dyn Queue>) -> ClaimedRows {
-        ClaimedRows { work, queue, pause: MIN_PAUSE }
+    pub fn new(work: Arc<Work>, queue: Box<dyn Queue>, input: Option<SharedInput>) -> ClaimedRows {
+        ClaimedRows { work, queue, input, pause: MIN_PAUSE }
     }
 
     /// Claims a chunk, or waits for a while.
@@ -126,10 +130,9 @@ impl ClaimedRows {
         let held: Vec<u64> = self.work.held().leases().iter().map(|lease| lease.chunk).collect();
         match self.queue.claim(&held) {
             Ok(Claimed::Chunk(claim)) => {
-                let now = self.work.now();
+                let rows = rows_of(&claim.rows, self.input.as_ref())?;
                 let resends = self.work.resends(claim.sent_for);
-                let added = self.work.held().add(*claim, resends, now);
-                added.map_err(|why| Error::stopped(format!("a chunk can't be read: {why}")))?;
+                self.work.held().add(*claim, rows, resends, self.work.now());
                 self.work.notify();
                 self.pause = MIN_PAUSE;
                 return Ok(());

@@ -65,6 +65,7 @@ pub(crate) fn collect(
     let mut remote =
         RemoteWorkers::new(store.clone(), name.to_owned(), begin::collector(), queue_terms, 1);
     remote.is_detached = true;
+    remote.input = fields.shared_input()?;
     Ok((plan, remote))
 }
 

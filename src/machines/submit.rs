@@ -2,6 +2,7 @@
 //! their records.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::queue::chunks::{ChunkBuilder, NewChunk};
 use crate::queue::{JobFields, JobState, Outcome, Queue, QueueError, RedisStore, numbers};
 use crate::shutdown::Shutdown;
 use crate::sink;
+use crate::source::RowPlaces;
 
 /// The field with the numbers of all rows, once they are submitted.
 pub(super) const NUMBERS: &str = "numbers";
@@ -58,7 +60,9 @@ pub(crate) fn submit(
     let mut fields = begin::fields(job, &plan, lease)?;
     fields.0.insert(FIELD.to_owned(), ForCollector::of(job, &plan).text()?);
     fields.0.insert("output".to_owned(), job.output.file.clone().unwrap_or_default());
-    let mut submitter = Submitter { store, name: &name, plan: &plan, settings, shutdown, tell };
+    let places = begin::share_input(job, &mut plan, settings, &mut fields)?;
+    let mut submitter =
+        Submitter { store, name: &name, plan: &plan, places, settings, shutdown, tell };
     if store.create(&name, &fields)? {
         tell(&format!("the job is {name} in {store}"));
     } else {
@@ -91,6 +95,8 @@ struct Submitter<'a> {
     store: &'a RedisStore,
     name: &'a str,
     plan: &'a Plan,
+    /// The places of the rows, if chunks name them.
+    places: Option<Arc<RowPlaces>>,
     settings: &'a QueueSettings,
     shutdown: &'a Shutdown,
     tell: &'a dyn Fn(&str),
@@ -169,7 +175,8 @@ impl Submitter<'_> {
         let queue = self.store.queue(self.name, "submitter", there.terms());
         let end = there.number("end").unwrap_or(0);
         let mut to_store = ToStore { queue, chunk: there.number("last").unwrap_or(0), of: self };
-        let mut rows = ChunkBuilder::new(begin::chunk_rows(self.settings, self.plan));
+        let chunk_rows = begin::chunk_rows(self.settings, self.plan);
+        let mut rows = ChunkBuilder::new(chunk_rows, self.places.clone());
         let mut numbers = RoaringTreemap::new();
         for row in self.plan.source.rows().map_err(Interrupted::Rows)? {
             let row = row.map_err(Interrupted::Rows)?;

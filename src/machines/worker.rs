@@ -143,7 +143,13 @@ fn work_on(
     let queue_terms = fields.terms();
     let queue = || store.queue(name, &consumer, queue_terms);
     let work = Arc::new(Work::new());
-    let rows = ProgramRows::numbered(Box::new(ClaimedRows::new(work.clone(), queue())));
+    let input = fields.shared_input()?;
+    if let Some(input) = &input {
+        // A worker that does not reach it leaves the rows to others.
+        input.check()?;
+    }
+    let rows = ClaimedRows::new(work.clone(), queue(), input);
+    let rows = ProgramRows::numbered(Box::new(rows));
     let parts = JobParts { rows: Some(rows), ..JobParts::default() };
     let mut plan = Plan::with_parts(&job, environment, &parts)?;
     let (intents, announced) = announced::channel();

@@ -1,9 +1,12 @@
 //! Rows on their way into chunks. Pure.
 
+use std::sync::Arc;
+
 use roaring::RoaringTreemap;
 
-use super::wire;
+use super::{numbers, wire};
 use crate::row::Row;
+use crate::source::{RowPlaces, SharedRows};
 
 /// Size of the rows of a chunk, in bytes, unless one of them is larger.
 const MAX_BYTES: usize = 64 * 1024;
@@ -28,14 +31,17 @@ impl NewChunk {
 pub(crate) struct ChunkBuilder {
     /// Number of rows of a chunk.
     most: u64,
+    /// The places of the rows, where chunks name these in place of having the rows.
+    places: Option<Arc<RowPlaces>>,
     numbers: RoaringTreemap,
     rows: Vec<u8>,
 }
 
 impl ChunkBuilder {
-    /// Rows for chunks of this number of rows.
-    pub fn new(most: usize) -> ChunkBuilder {
-        ChunkBuilder { most: most as u64, numbers: RoaringTreemap::new(), rows: Vec::new() }
+    /// Rows for chunks of this number of rows, which have the rows, or name their places.
+    pub fn new(most: usize, places: Option<Arc<RowPlaces>>) -> ChunkBuilder {
+        let (numbers, rows) = (RoaringTreemap::new(), Vec::new());
+        ChunkBuilder { most: most as u64, places, numbers, rows }
     }
 
     /// Whether no row waits.
@@ -46,20 +52,28 @@ impl ChunkBuilder {
     /// Adds a row; gives the chunk if it is full.
     pub fn add(&mut self, row: &Row) -> Option<NewChunk> {
         self.numbers.insert(row.number);
-        wire::put_row(row, &mut self.rows);
+        if self.places.is_none() {
+            wire::put_row(row, &mut self.rows);
+        }
         let is_full = self.rows.len() >= MAX_BYTES || self.numbers.len() >= self.most;
         if is_full { self.take() } else { None }
     }
 
     /// The chunk of the rows that wait, if any do.
     pub fn take(&mut self) -> Option<NewChunk> {
-        if self.is_empty() {
-            return None;
-        }
-        Some(NewChunk {
-            numbers: std::mem::take(&mut self.numbers),
-            rows: wire::packed(std::mem::take(&mut self.rows)),
-        })
+        let first = self.numbers.min()?;
+        let numbers = std::mem::take(&mut self.numbers);
+        let rows = match &self.places {
+            None => wire::packed(std::mem::take(&mut self.rows)),
+            Some(places) => {
+                // From the beginning they are found, too.
+                let at = places.before(first).unwrap_or_default();
+                let place = SharedRows { numbers: numbers::to_text(&numbers), at };
+                // Numbers and texts can always be written.
+                serde_json::to_vec(&place).unwrap_or_default()
+            }
+        };
+        Some(NewChunk { numbers, rows })
     }
 }
 
@@ -71,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_chunk_has_its_number_of_rows_or_its_bytes() {
-        let mut chunks = ChunkBuilder::new(3);
+        let mut chunks = ChunkBuilder::new(3, None);
         let row = |number: u64, text: &str| Row {
             number,
             fields: json!({"a": text}).as_object().unwrap().clone(),

@@ -60,19 +60,15 @@ struct CommitSize {
 }
 
 impl HeldChunks {
-    /// Takes a chunk. Rows that may have been done by a worker that is gone have their record at
-    /// once, unless they may be sent again (`resends`).
-    ///
-    /// # Errors
-    /// Its rows can't be read.
-    pub fn add(&mut self, claim: Claim, resends: bool, now: Duration) -> Result<(), String> {
+    /// Takes a chunk of these rows. Rows that may have been done by a worker that is gone have
+    /// their record at once, unless they may be sent again (`resends`).
+    pub fn add(&mut self, claim: Claim, rows: Vec<Row>, resends: bool, now: Duration) {
         let Lease { chunk, token } = claim.lease;
         if let Some(held) = self.chunks.get_mut(&chunk) {
             // Its lease had lapsed, and no other worker took it.
             held.token = token;
-            return Ok(());
+            return;
         }
-        let rows = wire::rows(&claim.rows)?;
         let (done, sent) = (RowBits::of_bytes(claim.done), RowBits::of_bytes(claim.sent));
         let held = HeldChunk {
             token,
@@ -101,7 +97,6 @@ impl HeldChunks {
         for row in in_doubt {
             self.put(&unknown(row), now);
         }
-        Ok(())
     }
 
     /// The next row to begin.
@@ -310,6 +305,11 @@ mod tests {
         Record { outcome: Ok(Vec::new()), ..unknown(row(number)) }
     }
 
+    fn add(held: &mut HeldChunks, claim: Claim, resends: bool) {
+        let rows = wire::rows(&claim.rows).unwrap();
+        held.add(claim, rows, resends, NOW);
+    }
+
     const NOW: Duration = Duration::from_secs(9);
 
     fn begin(held: &mut HeldChunks) -> Vec<u64> {
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn records_are_handed_over_when_enough_wait_or_the_first_has_waited_for_long() {
         let mut held = HeldChunks::default();
-        held.add(claim(3, 1, 0..250), true, NOW).unwrap();
+        add(&mut held, claim(3, 1, 0..250), true);
         assert_eq!(begin(&mut held).len(), 250);
         (0..99).for_each(|number| held.record(&record(number), NOW));
         assert_eq!(held.due(NOW, false), None);
@@ -346,7 +346,7 @@ mod tests {
         };
         let again = Claim { done: bits(&[0, 2]), sent: bits(&[0, 1]), ..claim(1, 2, 10..14) };
         let mut held = HeldChunks::default();
-        held.add(again.clone(), false, NOW).unwrap();
+        add(&mut held, again.clone(), false);
         assert_eq!(begin(&mut held), [13]);
         let commit = held.due(NOW, true).unwrap();
         let unknown = wire::records(&commit.records).unwrap();
@@ -354,15 +354,15 @@ mod tests {
         assert_eq!(unknown[0].row.number, 11);
         assert_eq!(unknown[0].outcome.as_ref().unwrap_err().kind, FailureKind::OutcomeUnknown);
         let mut held = HeldChunks::default();
-        held.add(again, true, NOW).unwrap();
+        add(&mut held, again, true);
         assert_eq!(begin(&mut held), [11, 13]);
     }
 
     #[test]
     fn a_chunk_that_another_worker_has_is_forgotten_with_its_records() {
         let mut held = HeldChunks::default();
-        held.add(claim(1, 1, 0..3), true, NOW).unwrap();
-        held.add(claim(2, 1, 3..6), true, NOW).unwrap();
+        add(&mut held, claim(1, 1, 0..3), true);
+        add(&mut held, claim(2, 1, 3..6), true);
         assert_eq!(held.next_row().unwrap().number, 0);
         held.record(&record(0), NOW);
         held.lost(1);
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn a_row_is_announced_with_the_rows_of_its_chunk_that_were_before() {
         let mut held = HeldChunks::default();
-        held.add(claim(1, 4, 0..9), false, NOW).unwrap();
+        add(&mut held, claim(1, 4, 0..9), false);
         let lease = Lease { chunk: 1, token: 4 };
         assert_eq!(held.announce(&[(0, true)]), Some(vec![(lease, vec![1])]));
         assert_eq!(held.announce(&[(2, true), (0, false)]), Some(vec![(lease, vec![4])]));

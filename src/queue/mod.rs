@@ -8,7 +8,7 @@
 //! - `numbers`: sets of row numbers as a text
 //! - `row_bits`: which rows of a chunk, as bits
 //! - `held`: the chunks that a worker holds
-//! - `chunks`: rows on their way into chunks
+//! - `chunks`: rows on their way into chunks; `chunk_rows`: the rows that a chunk has, or names
 //! - `outstanding`: the rows whose records the collector waits for
 //! - `redis`: the queue in Redis
 
@@ -19,7 +19,9 @@ use std::time::Duration;
 use chunks::NewChunk;
 
 use crate::error::Error;
+use crate::source::SharedInput;
 
+pub(crate) mod chunk_rows;
 pub(crate) mod chunks;
 pub(crate) mod held;
 pub(crate) mod numbers;
@@ -188,6 +190,9 @@ pub(crate) struct QueueTerms {
     pub row_bytes: u64,
 }
 
+/// The field of a job with the input that its workers reach.
+pub(crate) const SHARED_INPUT: &str = "shared-input";
+
 /// Size of the rows of a job that may wait, in bytes, and of its records.
 pub(crate) const ROOM: u64 = 256 * 1024 * 1024;
 
@@ -222,6 +227,20 @@ impl JobFields {
     /// by another one.
     pub fn is_detached(&self) -> bool {
         !self.get("collect").is_empty()
+    }
+
+    /// The input of which chunks name the places of rows, if the workers reach it.
+    ///
+    /// # Errors
+    /// It is of another version.
+    pub fn shared_input(&self) -> Result<Option<SharedInput>, Error> {
+        let text = self.get(SHARED_INPUT);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(text).map(Some).map_err(|error| {
+            Error::plan(format!("the job is of another version of throng: {error}"))
+        })
     }
 
     /// How its queue is used.

@@ -1,8 +1,9 @@
 //! Finds and opens what holds the bytes of a source.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use crate::format::compress::Packing;
 use crate::format::parquet_files::parquet_files;
@@ -47,6 +48,35 @@ fn unpacked_by_start(mut bytes: OpenedText) -> io::Result<OpenedText> {
         Some(packing) => packing.unpack(bytes),
         None => Ok(bytes),
     }
+}
+
+/// The bytes of a file from this one on, as they are.
+pub(super) fn open_from(path: &Path, byte: u64) -> Result<OpenedText, String> {
+    let open = || -> io::Result<OpenedText> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(byte))?;
+        Ok(buffered(file))
+    };
+    open().map_err(|error| cannot_open(path, &error))
+}
+
+/// Whether a file's bytes are its text: it is not compressed, and in UTF-8 by its mark.
+pub(super) fn is_plain(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut start));
+    let is_wide = matches!(start[..], [0 | 0xFE | 0xFF, ..] | [_, 0, ..]);
+    path.is_file()
+        && read.is_ok()
+        && !is_wide
+        && Packing::of(path).0.is_none()
+        && Packing::of_start(&start).is_none()
+}
+
+/// What tells this version of a file from others: its size, and when it was changed.
+pub(super) fn version(path: &Path) -> Result<Option<String>, String> {
+    let about = fs::metadata(path).map_err(|error| cannot_open(path, &error))?;
+    let changed = about.modified().ok().and_then(|it| it.duration_since(UNIX_EPOCH).ok());
+    Ok(changed.map(|it| format!("{} bytes, {} ns", about.len(), it.as_nanos())))
 }
 
 /// The bytes that are left on standard input.

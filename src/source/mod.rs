@@ -8,6 +8,7 @@
 //! - `file`: finds and opens files and standard input
 //! - `encoding`: texts as UTF-8
 //! - `program`: rows that the program makes itself
+//! - `places`: where rows are in their text; `shared`: rows that are read from there
 //! - `head`: the first bytes of a text, and the format that they are like
 //! - `settings`: the `input` of a job
 //! - `shard`: the rows of one of several runs
@@ -26,19 +27,23 @@ mod encoding;
 mod file;
 mod head;
 mod origin;
+mod places;
 mod program;
 mod remote;
 mod settings;
 mod shard;
+mod shared;
 #[cfg(test)]
 mod tests;
 
 pub use crate::format::Survey;
 use origin::SourceOrigin;
+pub(crate) use places::RowPlaces;
 pub(crate) use program::ProgramRows;
 pub use program::RowSource;
 pub use settings::Settings;
 use shard::ShardRows;
+pub(crate) use shared::{SharedInput, SharedRows};
 
 /// The fingerprint of the beginning of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +63,8 @@ pub struct Source {
     shard: Option<ShardRows>,
     /// The numbers of the rows that are taken; none if all are.
     selected: Option<Arc<RoaringTreemap>>,
+    /// Where the places of its rows are noted as they are read; none if they are not.
+    places: Option<Arc<RowPlaces>>,
 }
 
 impl Source {
@@ -73,6 +80,7 @@ impl Source {
             most: settings.take.unwrap_or(u64::MAX),
             shard: None,
             selected: None,
+            places: None,
         })
     }
 
@@ -87,7 +95,13 @@ impl Source {
                 "the job names an input, and the program gives rows: remove one of them",
             ));
         }
-        Ok(Source { origin: SourceOrigin::Program(rows), most, shard: None, selected: None })
+        Ok(Source {
+            origin: SourceOrigin::Program(rows),
+            most,
+            shard: None,
+            selected: None,
+            places: None,
+        })
     }
 
     /// The source with the rows of one shard alone: those whose value of the field `key` falls
@@ -137,11 +151,14 @@ impl Source {
         {
             return Ok(rows);
         }
-        let items = self.origin.open().map_err(unusable)?;
+        let numbered = |most| match &self.places {
+            None => Ok(numbered(self.origin.open().map_err(unusable)?, most)),
+            Some(places) => noted(&self.origin, most, places),
+        };
         let rows = match self.shard.clone() {
-            None => numbered(items, self.most),
+            None => numbered(self.most)?,
             Some(shard) => {
-                let rows = numbered(items, self.most.min(shard.range().end));
+                let rows = numbered(self.most.min(shard.range().end))?;
                 Box::new(rows.filter(move |row| row.as_ref().map_or(true, |row| shard.has(row))))
             }
         };
@@ -153,6 +170,22 @@ impl Source {
                 }))
             }
         })
+    }
+
+    /// Notes the places of every so many rows as they are read from now on. Gives the input as
+    /// other machines can read it, and the places.
+    ///
+    /// # Errors
+    /// Its rows have no places.
+    pub(crate) fn share(
+        &mut self,
+        settings: &Settings,
+        every: u64,
+    ) -> Result<(SharedInput, Arc<RowPlaces>), Error> {
+        let input = SharedInput::new(settings, &self.origin)?;
+        let places = Arc::new(RowPlaces::of_every(every));
+        self.places = Some(places.clone());
+        Ok((input, places))
     }
 
     /// Takes the rows with these numbers alone, which were looked for among all of this survey.
@@ -236,13 +269,24 @@ pub type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
 
 /// The first `most` of these, numbered. Nothing is read beyond them.
 fn numbered(items: Box<dyn RowReader>, most: u64) -> Rows {
-    Box::new(Numbered { items, number: 0, most })
+    Box::new(Numbered { items, number: 0, most, note: None })
+}
+
+/// The first `most` rows of this, numbered, of which `places` notes some.
+fn noted(origin: &SourceOrigin, most: u64, places: &Arc<RowPlaces>) -> Result<Rows, Error> {
+    let (items, place) = origin.open_counted().map_err(unusable)?;
+    places.clear();
+    let places = places.clone();
+    let note = Box::new(move |row| places.note(row, place()));
+    Ok(Box::new(Numbered { items, number: 0, most, note: Some(note) }))
 }
 
 struct Numbered {
     items: Box<dyn RowReader>,
     number: u64,
     most: u64,
+    /// Hears the number of each row before it is read.
+    note: Option<Box<dyn Fn(u64) + Send>>,
 }
 
 impl Iterator for Numbered {
@@ -251,6 +295,9 @@ impl Iterator for Numbered {
     fn next(&mut self) -> Option<Self::Item> {
         if self.number >= self.most {
             return None;
+        }
+        if let Some(note) = &self.note {
+            note(self.number);
         }
         let row = match self.items.next() {
             Some(Ok(fields)) => Some(Ok(Row { number: self.number, fields, ..Row::default() })),

@@ -1,17 +1,19 @@
 //! The place of a source's rows, once its settings make sense: a file, standard input, or a
 //! list that stands in the job itself, or rows that the program makes.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::places::TakenBytes;
 use super::program::ProgramRows;
 use super::remote::{self, RemoteFile};
 use super::settings::{Reading, Settings};
 use super::{file, head, program};
 use crate::format::rows::TEXT_FIELD;
-use crate::format::rows::{FormatRow, OpenedRows, RowReader, accepted, shown};
+use crate::format::rows::{FormatRow, OpenedRows, OpenedText, RowReader, accepted, shown};
 use crate::format::{Format, Read};
 use crate::row::Fields;
 
@@ -124,9 +126,8 @@ impl SourceOrigin {
 
     /// Starts to read it from its beginning.
     pub fn open(&self) -> OpenedRows {
-        let name = self.name();
         let (bytes, format, reading) = match self {
-            SourceOrigin::List(list) => return Ok(Box::new(list_rows(list.clone(), &name))),
+            SourceOrigin::List(list) => return Ok(Box::new(list_rows(list.clone(), &self.name()))),
             SourceOrigin::Program(rows) => return rows.open(),
             SourceOrigin::Stdin { format, reading } => (file::stdin(), *format, reading),
             SourceOrigin::Remote { file, format, table, reading } => {
@@ -148,10 +149,19 @@ impl SourceOrigin {
                 Read::Missing { why, .. } => return Err((*why).to_owned()),
             },
         };
+        let (head, text) = self.head(bytes, reading)?;
+        self.open_text(text, format.unwrap_or_else(|| head::guess(&head)), reading)
+    }
+
+    /// The first lines of its text, and the whole of it with them.
+    fn head(&self, bytes: OpenedText, reading: &Reading) -> Result<(Vec<u8>, OpenedText), String> {
         // More lines than the first would have to be waited for, of a pipe.
         let more = if self.lasts() { SHOWN_LINES } else { 0 };
-        let (head, text) = head::read(bytes, &name, reading, more)?;
-        let format = format.unwrap_or_else(|| head::guess(&head));
+        head::read(bytes, &self.name(), reading, more)
+    }
+
+    fn open_text(&self, text: OpenedText, format: Format, reading: &Reading) -> OpenedRows {
+        let name = self.name();
         match format.reader() {
             Read::Text(open) => open(text, &name, &reading.options),
             Read::File(_) | Read::Tables(_) | Read::Missing { .. } => Err(format!(
@@ -159,7 +169,69 @@ impl SourceOrigin {
             )),
         }
     }
+
+    /// What tells this version of it from others; none if nothing does.
+    pub fn version(&self) -> Result<Option<String>, String> {
+        match self {
+            SourceOrigin::File { path, .. } => file::version(path),
+            SourceOrigin::Remote { file, .. } => Ok(file.version()),
+            _ => Ok(None),
+        }
+    }
+
+    /// Its format and how it is read, if it is a text whose rows can be read from their place on.
+    fn lines(&self) -> Option<(Format, &Reading)> {
+        let (format, reading, is_plain) = match self {
+            SourceOrigin::File { path, format, reading, .. } => {
+                (*format, reading, file::is_plain(path))
+            }
+            SourceOrigin::Remote { file, format: Some(format), reading, .. } => {
+                (*format, reading, file.is_plain())
+            }
+            _ => return None,
+        };
+        let has_lines = [Format::CSV, Format::TSV, Format::JSONL, Format::LINES].contains(&format);
+        let is_utf_8 = reading.encoding.is_none_or(|it| it == encoding_rs::UTF_8);
+        let can = is_plain && has_lines && is_utf_8 && reading.options.rows.is_none();
+        can.then_some((format, reading))
+    }
+
+    /// Whether its rows can be read from their place on.
+    pub fn has_places(&self) -> bool {
+        self.lines().is_some()
+    }
+
+    /// Its bytes from this one on.
+    fn bytes_from(&self, byte: u64) -> Result<OpenedText, String> {
+        match self {
+            SourceOrigin::File { path, .. } => file::open_from(path, byte),
+            SourceOrigin::Remote { file, .. } => file.text_from(byte),
+            _ => Err(NO_PLACES.into()),
+        }
+    }
+
+    /// Starts to read it from its beginning. Gives also what tells the place of the next row.
+    pub fn open_counted(
+        &self,
+    ) -> Result<(Box<dyn RowReader>, impl Fn() -> u64 + Send + 'static), String> {
+        let (format, reading) = self.lines().ok_or(NO_PLACES)?;
+        let (below, above) = (TakenBytes::default(), TakenBytes::default());
+        let (head, text) = self.head(below.of(self.bytes_from(0)?), reading)?;
+        let start = below.count() - head.len() as u64;
+        let rows = self.open_text(above.of(text), format, reading)?;
+        Ok((rows, move || start + above.count()))
+    }
+
+    /// Starts to read its first `lead` bytes, and then the bytes after `from`.
+    pub fn open_from(&self, lead: u64, from: u64) -> OpenedRows {
+        let (format, reading) = self.lines().ok_or(NO_PLACES)?;
+        let bytes = self.bytes_from(0)?.take(lead).chain(self.bytes_from(from)?);
+        let (_, text) = self.head(Box::new(bytes), reading)?;
+        self.open_text(text, format, reading)
+    }
 }
+
+const NO_PLACES: &str = "its rows have no places";
 
 /// The number of lines after the first that show the delimiter of a table.
 const SHOWN_LINES: usize = 9;

@@ -20,6 +20,9 @@ pub struct MachineFlags {
     /// With --on: number of rows that a worker takes at a time [default: by the number of rows]
     #[arg(long, value_name = "N", requires = "on")]
     pub chunk: Option<usize>,
+    /// With --on: workers reach the input under its path or URL, and read their rows there; the store has the places of rows alone
+    #[arg(long, requires = "on")]
+    pub shared_input: bool,
     /// With --on: the store may forget the job when it ends, as it writes nothing to its disk
     #[arg(long, requires = "on")]
     pub volatile: bool,

@@ -140,6 +140,28 @@ impl RemoteFile {
         }
     }
 
+    /// What tells this version of it from others; none if the server gives nothing of the kind.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        self.version.is_known().then(|| self.version.text())
+    }
+
+    /// Whether its bytes are its text: it is not compressed.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.packing.is_none()
+    }
+
+    /// Its bytes from this one on, as they are.
+    ///
+    /// # Errors
+    /// Why it can't be read.
+    pub fn text_from(&self, byte: u64) -> Result<OpenedText, String> {
+        let reader = ObjectReader::new(self.object.clone(), self.version.clone(), byte)
+            .map_err(|why| format!("{}: {why}", self.name))?;
+        Ok(Box::new(BufReader::with_capacity(BUFFER, reader)))
+    }
+
     /// The path of a copy of it on this machine, which goes when this value does.
     ///
     /// # Errors
@@ -187,7 +209,7 @@ impl RemoteFile {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         match first {
             Some(opened) => Ok(ObjectReader::of(self.object.clone(), opened)),
-            None => ObjectReader::new(self.object.clone(), self.version.clone())
+            None => ObjectReader::new(self.object.clone(), self.version.clone(), 0)
                 .map_err(|why| format!("{}: {why}", self.name)),
         }
     }

@@ -29,16 +29,17 @@ pub struct ObjectReader {
 }
 
 impl ObjectReader {
-    /// Reads an object from its beginning.
+    /// Reads an object from this byte on.
     ///
     /// # Errors
     /// Why it can't be read, such as that it has another version.
     pub fn new(
         object: Arc<dyn RemoteObject>,
         version: ObjectVersion,
+        at: u64,
     ) -> Result<ObjectReader, String> {
-        let opened = open(&*object, &version, 0).map_err(OpenError::why)?;
-        Ok(ObjectReader::of(object, opened))
+        let opened = open(&*object, &version, at).map_err(OpenError::why)?;
+        Ok(ObjectReader { at, ..ObjectReader::of(object, opened) })
     }
 
     /// Goes on with an object that was opened at its beginning.
@@ -158,7 +159,7 @@ mod tests {
         ObjectReader::of(object.clone(), opened).read_to_string(&mut text).unwrap();
         assert_eq!(text, "0123456789");
         let other = ObjectVersion { tag: Some("u".into()), ..ObjectVersion::default() };
-        let error = ObjectReader::new(object, other).err().unwrap();
+        let error = ObjectReader::new(object, other, 0).err().unwrap();
         assert_eq!(error, "it has changed since it was checked: run again");
     }
 }

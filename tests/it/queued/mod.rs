@@ -11,6 +11,7 @@ use redis::Redis;
 
 mod detached;
 mod redis;
+mod shared_input;
 mod steering;
 mod trouble;
 
