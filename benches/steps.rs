@@ -77,6 +77,7 @@ fn record() -> Record {
         warning: None,
         saved: None,
         origin: None,
+        target: None,
     }
 }
 

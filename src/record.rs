@@ -1,5 +1,6 @@
 //! The record of a row: its one line in a results file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,6 +29,7 @@ use crate::row::{Fields, Row};
 ///     warning: None,
 ///     saved: None,
 ///     origin: None,
+///     target: None,
 /// };
 /// assert!(record.values().is_empty());
 /// assert_eq!(FailureKind::Timeout.text(), "timeout");
@@ -57,6 +59,8 @@ pub struct Record {
     pub saved: Option<Box<SavedFile>>,
     /// Where the answer was found, if the row did not ask for it.
     pub origin: Option<AnswerOrigin>,
+    /// The name of the target that answered, or that was asked last, where the job has fallbacks.
+    pub target: Option<Arc<str>>,
 }
 
 /// Where an answer was found for which its row did not ask.
@@ -225,7 +229,7 @@ impl Record {
     /// # let record = Record {
     /// #     row: Row::default(), outcome: Ok(Vec::new()), kept: Vec::new(), body: None,
     /// #     status: Some(200), attempts: 1, latency: None, arrived: Vec::new(), warning: None,
-    /// #     saved: None, origin: None,
+    /// #     saved: None, origin: None, target: None,
     /// # };
     /// let object = record.to_object();
     /// assert_eq!((&object["_ok"], &object["_status"]), (&true.into(), &200.into()));
@@ -253,6 +257,9 @@ impl Record {
         }
         if let Some(row) = self.same_as() {
             set("_same_as", row.into());
+        }
+        if let Some(target) = &self.target {
+            set("_target", (&**target).into());
         }
         if let Some(body) = &self.body {
             set("_body", body.as_str().into());

@@ -3,6 +3,9 @@
 //! A [`Tally`] of some records merged with that of others is the tally of all of them. Its
 //! memory is bounded.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 mod aggregate;
 mod failures;
 mod figures;
@@ -20,6 +23,9 @@ use groups::GroupedAggregate;
 pub use sketch::Quantiles;
 pub(crate) use value::{cut, number, text};
 
+/// Maximum number of targets whose records are counted.
+const MAX_TARGETS: usize = 100;
+
 /// The counts, latencies, aggregates and failures of records.
 #[derive(Debug, Clone)]
 pub struct Tally {
@@ -27,6 +33,8 @@ pub struct Tally {
     latency: Quantiles,
     aggregates: Vec<GroupedAggregate>,
     failures: Failures,
+    /// Number of records that are ok, by the target that answered.
+    targets: BTreeMap<Arc<str>, u64>,
 }
 
 /// Number of records by outcome, and of their attempts.
@@ -56,6 +64,7 @@ impl Tally {
             latency: Quantiles::default(),
             aggregates: aggregates.iter().map(groups).collect(),
             failures: Failures::default(),
+            targets: BTreeMap::new(),
         }
     }
 
@@ -68,6 +77,9 @@ impl Tally {
     /// Adds one record.
     pub fn add(&mut self, record: &Record) {
         self.counts.add(record);
+        if let Some(target) = record.target.as_ref().filter(|_| record.is_ok()) {
+            self.add_of_target(target, 1);
+        }
         if let Some(latency) = record.latency {
             self.latency.add(latency.as_secs_f64() * 1000.0);
         }
@@ -80,11 +92,21 @@ impl Tally {
         }
     }
 
+    fn add_of_target(&mut self, target: &Arc<str>, rows: u64) {
+        // What a file of someone else says may be no list of targets.
+        if let Some(count) = self.targets.get_mut(target) {
+            *count += rows;
+        } else if self.targets.len() < MAX_TARGETS {
+            self.targets.insert(target.clone(), rows);
+        }
+    }
+
     /// Adds the records of another tally of the same aggregates.
     pub fn merge(&mut self, other: Tally) {
         self.counts.merge(other.counts);
         self.latency.merge(&other.latency);
         self.failures.merge(other.failures);
+        other.targets.iter().for_each(|(target, rows)| self.add_of_target(target, *rows));
         let pairs = self.aggregates.iter_mut().zip(other.aggregates);
         pairs.for_each(|(mine, theirs)| mine.merge(theirs));
     }
@@ -93,6 +115,12 @@ impl Tally {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Number of records that are ok, by the target that answered.
+    #[must_use]
+    pub fn targets(&self) -> BTreeMap<String, u64> {
+        self.targets.iter().map(|(name, rows)| (name.to_string(), *rows)).collect()
     }
 
     /// The latencies of all records that have one, in milliseconds.

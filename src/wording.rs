@@ -256,7 +256,7 @@ pub fn setting_in(sentence: &str) -> Option<String> {
 
 /// Whether a job has a section of this name.
 fn is_section(name: &str) -> bool {
-    const OTHERS: [&str; 4] = ["before", "poll", "refusal", "step"];
+    const OTHERS: [&str; 5] = ["before", "fallback", "poll", "refusal", "step"];
     NAMES.iter().any(|it| it.setting.split('.').next() == Some(name)) || OTHERS.contains(&name)
 }
 

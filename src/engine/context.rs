@@ -16,6 +16,7 @@ use super::remote::RemoteWorkers;
 use super::room::RoomGate;
 use super::sampler::TallySnapshot;
 use super::spending::Spending;
+use super::targets::Targets;
 use crate::cookies::RunJars;
 use crate::events::{Event, EventBus, EventKind};
 use crate::limit::{Cost, Policy, RateLimiter, Time, UsedBefore, calendar_at_zero};
@@ -46,6 +47,8 @@ pub struct RunContext {
     pub shutdown: Shutdown,
     pub brake: Brake,
     pub outages: Outages,
+    /// The targets of requests; none if there is no fallback.
+    pub targets: Option<Targets>,
     /// The money of the run; none if nothing has a price.
     pub spending: Option<Spending>,
     /// None if rows end as several records each.
@@ -101,7 +104,7 @@ const KEY_LENGTH: usize = 8;
 impl RunContext {
     /// Of a plan that is carried out in this world.
     pub fn new(mut plan: Plan, world: Box<dyn World>) -> RunContext {
-        for stage in &mut plan.stages {
+        for stage in plan.stages.iter_mut().chain(&mut plan.fallbacks) {
             world.connect(stage);
         }
         let limiter = |stage: &Stage| {
@@ -113,6 +116,8 @@ impl RunContext {
             limiter
         };
         let limiters: Vec<RateLimiter> = plan.limited_stages().map(limiter).collect();
+        let has_prices = plan.price_lists().any(|prices| !prices.is_empty());
+        let targets = (!plan.targets.is_empty()).then(|| Targets::new(&plan.targets));
         RunContext {
             started: limiters[0].now(),
             limiters,
@@ -123,8 +128,8 @@ impl RunContext {
             shutdown: Shutdown::default(),
             brake: Brake::new(&plan),
             outages: Outages::new(),
-            spending: (!plan.prices.is_empty())
-                .then(|| Spending::new(plan.budget, plan.output.spent())),
+            targets,
+            spending: has_prices.then(|| Spending::new(plan.budget, plan.output.spent())),
             room: (!plan.columns.items).then(RoomGate::new),
             jars: jars(&plan),
             files: SavedFiles::new(plan.save_rules()),
@@ -299,13 +304,13 @@ impl RunContext {
 
     /// The limiter that the requests of this stage pass.
     pub fn limiter(&self, stage_index: usize) -> &RateLimiter {
-        &self.limiters[self.plan.stages[stage_index].limiter]
+        &self.limiters[self.plan.stage(stage_index).limiter]
     }
 }
 
 /// The jars of a run of this plan, if cookies are kept.
 fn jars(plan: &Plan) -> Option<RunJars> {
-    let keys = plan.stages.iter().map(|stage| stage.policy.keys().len()).max();
+    let keys = plan.all_stages().map(|stage| stage.policy.keys().len()).max();
     Some(RunJars::new(plan.cookies?, keys.unwrap_or_default(), &plan.secrets))
 }
 

@@ -23,7 +23,7 @@ pub fn no_permit(context: &RunContext, stage_index: usize, error: &AcquireError)
 }
 
 fn why_no_permit(context: &RunContext, stage_index: usize, error: &AcquireError) -> String {
-    let stage = &context.plan.stages[stage_index];
+    let stage = context.plan.stage(stage_index);
     match error {
         AcquireError::WaitTooLong { limit, free_in } => {
             let max_wait = stage.judge.max_wait();

@@ -53,6 +53,7 @@ pub(crate) mod sampler;
 mod sent_log;
 mod spending;
 pub(crate) mod summary;
+mod targets;
 mod worker;
 mod writer;
 
@@ -158,7 +159,7 @@ impl Run {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let plan = self.plan();
-        let tokens = plan.stages.iter().filter_map(|it| it.signer.tokens());
+        let tokens = plan.all_stages().filter_map(|it| it.signer.tokens());
         let mut warnings: Vec<String> = tokens.filter_map(Tokens::loss).collect();
         warnings.dedup();
         if let Some(RunSharing::Unavailable(why)) = self.context.sharing.get() {

@@ -49,6 +49,7 @@ mod outage;
 mod page_records;
 mod pages;
 mod polls;
+mod routed;
 mod saved;
 mod stand_in;
 mod stored;
@@ -69,6 +70,8 @@ const MAX_DETAIL: usize = 500;
 /// Takes the rows of one worker and one stage to their records.
 pub struct RowExecutor {
     pub requests: RequestExecutor,
+    /// Those of the other targets, in their order.
+    fallbacks: Vec<RowExecutor>,
     /// Limits the requests in flight where a row may have several.
     slots: Semaphore,
     /// Maximum number of rows of a batch, as far as the server has shown.
@@ -98,9 +101,10 @@ impl RowExecutor {
         context: Arc<RunContext>,
         logs: RowLogs,
     ) -> RowExecutor {
-        let stage = &context.plan.stages[stage_index];
+        let stage = context.plan.stage(stage_index);
         let max_polled = stage.poll.as_ref().map_or(0, |poll| poll.max_waiting);
         RowExecutor {
+            fallbacks: Vec::new(),
             slots: Semaphore::new(stage.in_flight),
             polls: PollQueue::new(max_polled.div_ceil(context.plan.workers.count)),
             max_batch: Cell::new(usize::MAX),
@@ -162,6 +166,9 @@ impl RowExecutor {
         }
         if self.stage().save.is_some() {
             return Box::pin(self.run_saved(row, emit)).await;
+        }
+        if !self.fallbacks.is_empty() {
+            return Box::pin(self.run_routed(row, emit)).await;
         }
         if let Some(check) = &self.stage().check {
             return Box::pin(self.run_checked(check, row, emit)).await;
@@ -324,6 +331,7 @@ impl RowExecutor {
             warning: None,
             saved: None,
             origin: trace.answer_origin,
+            target: None,
         }
     }
 }
@@ -426,7 +434,7 @@ impl RequestExecutor {
                     return Ok(Ok(answer));
                 }
                 (Verdict::GiveUp(failure), outcome) => {
-                    self.check_reached(request.uri(), terms.purpose, &outcome)?;
+                    self.check_reached(request.uri(), terms.purpose, &outcome, trace)?;
                     return Ok(Err(self.given_up(failure, outcome, trace)));
                 }
                 (Verdict::Retry(pause), outcome) => {
@@ -609,13 +617,14 @@ impl RequestExecutor {
         Ok((next, trust))
     }
 
-    /// Ends the run if a host that the job names was never reached, and waiting is no help.
-    /// A host that a row names is the failure of that row.
+    /// Ends the run if a host that the job names was never reached, and waiting is no help; or
+    /// turns the row away. A host that a row names is the failure of that row.
     fn check_reached(
         &self,
         uri: &Uri,
         purpose: Purpose,
         outcome: &AttemptOutcome,
+        trace: &mut AttemptTrace,
     ) -> Result<(), Cancelled> {
         let is_unreached = |origin: Origin| !self.stage().transport.has_reached(&origin);
         match outcome {
@@ -623,7 +632,7 @@ impl RequestExecutor {
                 if error.is_of_host()
                     && self.watched_origin(uri, purpose).is_some_and(is_unreached) =>
             {
-                Err(self.end_run(ending::unreachable(error)))
+                Err(self.turn_away_unreached(ending::unreachable(error), trace))
             }
             _ => Ok(()),
         }

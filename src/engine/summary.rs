@@ -96,18 +96,23 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
 
 /// What the run has cost, and what it was billed for.
 fn bill(plan: &Plan, bill: Bill) -> BillReport {
-    let units = plan.prices.units().into_iter().enumerate().map(|(place, unit)| {
-        let units = bill.units.get(place).copied().unwrap_or_default();
-        let usd = plan.prices.price(place).map(|price| price.of(units)).unwrap_or_default();
-        (unit, BilledUnits { units, usd })
-    });
+    let mut counts = bill.units.iter().copied();
+    let mut units = BTreeMap::<String, BilledUnits>::new();
+    for list in plan.price_lists() {
+        for (place, unit) in list.units().into_iter().enumerate() {
+            let count = counts.next().unwrap_or_default();
+            let billed = units.entry(unit).or_default();
+            let usd = list.price(place).map(|price| price.of(count)).unwrap_or_default();
+            (billed.units, billed.usd) = (billed.units + count, billed.usd.plus(usd));
+        }
+    }
     BillReport {
         usd: bill.spent,
         unsettled: bill.unsettled,
         unsettled_requests: bill.unsettled_requests,
         total: bill.total(),
         budget: bill.budget,
-        units: units.collect(),
+        units,
     }
 }
 
@@ -135,7 +140,7 @@ pub fn bound(
     took: Duration,
 ) -> Option<Estimate> {
     // How the limits of several stages add up is not known.
-    if context.plan.stages.len() > 1 || context.plan.first().batch_api.is_some() {
+    if context.plan.all_stages().count() > 1 || context.plan.first().batch_api.is_some() {
         return None;
     }
     let mean = tally.latency().mean()? / 1_000.0;
@@ -163,7 +168,7 @@ pub fn bound_of_rest(
     latency: Duration,
     sent: &[SentRequests],
 ) -> Option<Estimate> {
-    if context.plan.stages.len() > 1 {
+    if context.plan.all_stages().count() > 1 {
         return None;
     }
     let (policy, now) = (context.plan.policy(), context.limiter(0).now());

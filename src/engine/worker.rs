@@ -94,6 +94,7 @@ impl Worker {
         let mut tasks = JoinSet::new();
         for (stage_index, stage) in stages.into_iter().enumerate() {
             let executor = RowExecutor::new(index, stage_index, context.clone(), logs.clone());
+            let executor = executor.with_fallbacks();
             let next = stage.next.clone();
             let exit = StageExit::new(&context.plan, stage_index, next, outbox.clone());
             let Stage { chunk, in_flight, .. } = context.plan.stages[stage_index];

@@ -7,7 +7,7 @@ use crate::row::Fields;
 
 /// throng's own names. No extracted value may have one; an input field that
 /// has one comes from an earlier results file and gives way.
-pub const RESERVED: [&str; 17] = [
+pub const RESERVED: [&str; 18] = [
     "_row",
     "_item",
     "_last",
@@ -20,6 +20,7 @@ pub const RESERVED: [&str; 17] = [
     "_arrived",
     "_stored",
     "_same_as",
+    "_target",
     "_file",
     "_size",
     "_sha256",
@@ -93,6 +94,8 @@ pub struct Columns {
     pub stored: bool,
     /// Whether a record tells which other row has asked for its answer.
     pub same_as: bool,
+    /// Whether a record tells which target has answered.
+    pub target: bool,
     /// Whether a record tells of the file that has the answer's body.
     pub files: bool,
 }
@@ -120,6 +123,7 @@ impl Columns {
             arrived: false,
             stored: false,
             same_as: false,
+            target: false,
             files: false,
         };
         columns.fields = fields.map(|names| {
@@ -163,6 +167,7 @@ impl Columns {
             "_arrived" => self.arrived,
             "_stored" => self.stored,
             "_same_as" => self.same_as,
+            "_target" => self.target,
             own if OF_FILES.contains(&own) => self.files,
             _ => true,
         }

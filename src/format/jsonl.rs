@@ -212,6 +212,9 @@ fn own(columns: &Columns, record: &Record, out: &mut Vec<u8>) -> serde_json::Res
     if columns.same_as {
         entry(out, br#","_same_as":"#, record.same_as())?;
     }
+    if columns.target {
+        entry(out, br#","_target":"#, record.target.as_deref())?;
+    }
     if columns.files {
         let file = record.saved.as_deref();
         entry(out, br#","_file":"#, file.map(|file| &file.path))?;

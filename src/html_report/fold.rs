@@ -326,6 +326,7 @@ mod tests {
             warning: None,
             saved: None,
             origin: None,
+            target: None,
         }
     }
 

@@ -49,6 +49,11 @@ pub fn check(job: &Job) -> Result<(), Error> {
             "batches of a provider (batch-api) are submitted and polled on one machine, or by shards (--shard)",
         );
     }
+    if !job.fallback.is_empty() {
+        return no(
+            "a job with other targets ([[fallback]]) is done on one machine, or by shards (--shard)",
+        );
+    }
     if job.dedupe {
         return no(
             "equal rows are asked for once (dedupe) on one machine: workers on other machines do not know of one another's rows",

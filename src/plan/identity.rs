@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Job, JobParts};
+use super::{Job, JobParts, fallback};
 use crate::error::Error;
 use crate::extract::{self, AnswerEncoding, AnswerKind};
 use crate::helpers::HelperSettings;
@@ -73,12 +73,14 @@ pub fn of(
         let command = command(&job.process);
         ("the response hook", json!([step.values, step.many, command]))
     });
+    let fallback = fallback::identity(job).map(|it| ("fallback", it));
     let shard = job.limit.shard.map(|shard| ("shard", json!(shard.to_string())));
     let parts = parts
         .into_iter()
         .chain(check)
         .chain(save)
         .chain(batch_api)
+        .chain(fallback)
         .chain(shard)
         .chain(request_hook)
         .chain(response_hook);
@@ -89,7 +91,10 @@ pub fn of(
             .collect(),
         limits: all_limits(job),
         rates: rates(job),
-        has_steps: !job.step.is_empty() || job.poll.is_any() || job.batch_api.is_some(),
+        has_steps: !job.step.is_empty()
+            || job.poll.is_any()
+            || job.batch_api.is_some()
+            || !job.fallback.is_empty(),
         // A run knows whether it shares them when it begins.
         is_alone: false,
         rows,
@@ -165,10 +170,14 @@ fn joins_pages(job: &Job) -> bool {
 }
 
 /// The limits of the requests that the records tell of: those of the last step. Limits that
-/// it shares with an earlier one count requests that are in no record.
+/// it shares with an earlier one count requests that are in no record. With fallbacks, records
+/// don't tell which request went to which server.
 fn rates(job: &Job) -> Vec<RunLimit> {
     let settings = match job.step.last() {
-        None => Some(&job.limit).filter(|_| !job.poll.is_any() && job.batch_api.is_none()),
+        None => {
+            let tells = !job.poll.is_any() && job.batch_api.is_none() && job.fallback.is_empty();
+            Some(&job.limit).filter(|_| tells)
+        }
         Some(last) => last.limit.as_ref().filter(|_| !last.poll.is_any()),
     };
     settings.map_or_else(Vec::new, run_limits)
@@ -190,8 +199,9 @@ fn run_limits(settings: &limit::Settings) -> Vec<RunLimit> {
 
 /// The limits of all stages that have their own.
 fn all_limits(job: &Job) -> String {
-    let own = job.step.iter().filter_map(|step| step.limit.as_ref());
-    let all = std::iter::once(&job.limit).chain(own).map(limits);
+    let of_steps = job.step.iter().filter_map(|step| step.limit.as_ref());
+    let of_fallbacks = job.fallback.iter().filter_map(|it| it.limit.as_ref());
+    let all = std::iter::once(&job.limit).chain(of_steps).chain(of_fallbacks).map(limits);
     all.collect::<Vec<_>>().join("; ")
 }
 

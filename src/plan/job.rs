@@ -6,6 +6,7 @@ use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::fallback::FallbackConfig;
 use super::only::{self, Only};
 use super::workers;
 use crate::cookies::CookieScope;
@@ -190,6 +191,13 @@ pub struct Job {
     pub poll: poll::Settings,
     /// The stages after the first: what to do with the values, in its turn.
     pub step: Vec<StageConfig>,
+    /// The name of the job's own target in records, where it has fallbacks; the host of its URL if
+    /// none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The targets that answer where those before them can't, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<FallbackConfig>,
     /// What to compute over all rows.
     pub summary: tally::Settings,
     /// Where records go.
@@ -277,6 +285,7 @@ impl StageConfig {
             pages: stage.pages,
             poll: stage.poll,
             step: Vec::new(),
+            fallback: Vec::new(),
             ..whole.clone()
         }
     }

@@ -34,6 +34,7 @@ mod checks;
 mod cleartext;
 mod deadline;
 mod diagnostics;
+mod fallback;
 mod file;
 mod identity;
 mod job;
@@ -62,6 +63,7 @@ pub use checks::check_apart;
 pub use deadline::Deadline;
 #[cfg(feature = "cli")]
 pub(crate) use diagnostics::closest;
+pub use fallback::{FallbackConfig, Target};
 pub use job::{Job, StageConfig};
 pub use layers::Layers;
 pub(crate) use literals::places_of_keys;
@@ -79,6 +81,10 @@ pub struct Plan {
     pub(crate) survey: Survey,
     /// The stages in their order, at least one: the values of one are the next one's rows.
     pub(crate) stages: Vec<Stage>,
+    /// The stages that requests of the one stage pass at other targets, in their order.
+    pub(crate) fallbacks: Vec<Stage>,
+    /// The targets of requests, by the index of their stage; none if there is no fallback.
+    pub(crate) targets: Vec<Target>,
     pub(crate) work: Option<PlannedWork>,
     /// The requests of the rows that are left, where they were counted.
     requests: Option<PlannedRequests>,
@@ -176,12 +182,20 @@ impl Plan {
         notes.extend(shard::budget_note(job, whole_budget));
         let policies: Vec<&Policy> = stages.iter().map(|stage| &stage.policy).collect();
         job.price.check(job.budget, &policies)?;
+        let (fallbacks, warnings) = fallback::stages(job, parts, &stages[0], &context)?;
+        for warning in warnings {
+            if !notes.contains(&warning) {
+                notes.push(warning);
+            }
+        }
+        let targets = fallback::targets(job, &stages[0], &fallbacks)?;
         let aggregates = Aggregate::parse_all(&job.summary).map_err(Error::plan)?;
         let workers = WorkerConfig::new(&job.workers)?;
         check_files(job)?;
         let file = job.output.file.as_deref();
         let of_output = |error: Error| error.of_output(file);
-        let output = Output::new(&output_settings(job), !stages.iter().any(Stage::announces));
+        let announces = stages.iter().chain(&fallbacks).any(Stage::announces);
+        let output = Output::new(&output_settings(job), !announces);
         let mut output = output.map_err(of_output)?;
         let key = job.output.key.as_deref();
         let source = parts.source(&input(job, parts, &stages[0]))?;
@@ -199,6 +213,10 @@ impl Plan {
         }
         checks::settle_hosts(&mut stages[0], job, &source)?;
         checks::check_fields(&stages[0], &source, &survey)?;
+        for (number, stage) in (1..).zip(&fallbacks) {
+            checks::check_fields(stage, &source, &survey)
+                .map_err(|error| fallback::of_fallback(number, error))?;
+        }
         checks::check_braces(job.request.url.as_deref().unwrap_or_default(), &survey.names)?;
         let fields = stages::check_fields(&stages, &survey)?;
         checks::check_files_of_rows(&stages[stages.len() - 1], &survey)?;
@@ -208,18 +226,28 @@ impl Plan {
         }
         let fields = survey.rows.map(|_| fields).filter(|_| !last.has_unnamed_values());
         let columns = columns(&stages, fields, job.output.replace_fields)?;
-        let columns = Columns { stored: job.store.dir.is_some(), same_as: job.dedupe, ..columns };
+        let columns = Columns {
+            stored: job.store.dir.is_some(),
+            same_as: job.dedupe,
+            target: !targets.is_empty(),
+            // Records don't tell which of their requests went to which server.
+            arrived: columns.arrived && targets.is_empty(),
+            ..columns
+        };
         output.check_columns(&columns).map_err(of_output)?;
         let identity = match &parts.identity {
             Some(identity) => identity.clone(),
             None => identity::of(job, parts, &source, &survey)?,
         };
-        let confirmed = output.confirm(&identity, !stages.iter().any(Stage::announces));
+        let confirmed = output.confirm(&identity, !announces);
         confirmed.map_err(of_output)?;
         let files = workers::file_limit();
         let free = files.saturating_sub(workers::open_files());
-        let connections = workers::connections(workers.count, stages.len(), free)?;
-        let in_flight = stages[0].in_flight;
+        let servers = stages.len() + fallbacks.len();
+        let connections = workers::connections(workers.count, servers, free)?;
+        let in_flight =
+            fallbacks.iter().map(|it| it.in_flight).fold(stages[0].in_flight, usize::max);
+        stages[0].in_flight = in_flight;
         notes.extend(warnings::of_connections(in_flight, connections, files));
         let resumed = resume::check(&mut output, &identity, &source, &survey, &columns);
         notes.extend(resumed.map_err(of_output)?);
@@ -240,6 +268,8 @@ impl Plan {
             source,
             survey,
             stages,
+            fallbacks,
+            targets,
             work,
             requests: None,
             aggregates,
@@ -287,6 +317,23 @@ impl Plan {
         &self.stages[0]
     }
 
+    /// The stage with this index: one of the job's, or after these that of a fallback, whose index
+    /// is that of its target.
+    pub(crate) fn stage(&self, index: usize) -> &Stage {
+        self.stages.get(index).unwrap_or_else(|| &self.fallbacks[index - self.stages.len()])
+    }
+
+    /// The stages, and those of the fallbacks.
+    pub(crate) fn all_stages(&self) -> impl Iterator<Item = &Stage> {
+        self.stages.iter().chain(&self.fallbacks)
+    }
+
+    /// The prices of units: of the job, and after these of each fallback.
+    pub(crate) fn price_lists(&self) -> impl Iterator<Item = &PriceList> {
+        let others = self.targets.iter().skip(1).map(|target| &target.price);
+        std::iter::once(&self.prices).chain(others)
+    }
+
     /// The URL of the first request, if a row is known.
     pub(crate) fn first_uri(&self) -> Option<Uri> {
         let row = self.first().batch_row(&self.survey.first)?;
@@ -297,13 +344,13 @@ impl Plan {
     pub(crate) fn secrets_of_records(&self) -> Option<&Secrets> {
         let learns = self.vault.is_some()
             || self.cookies.is_some()
-            || self.stages.iter().any(|it| !it.signer.is_empty());
+            || self.all_stages().any(|it| !it.signer.is_empty());
         (learns || !self.secrets.is_empty()).then_some(&self.secrets)
     }
 
     /// The stages with limits of their own, by the index of their limiter.
     pub(crate) fn limited_stages(&self) -> impl Iterator<Item = &Stage> {
-        let owner = |limiter| self.stages.iter().find(|stage| stage.limiter == limiter);
+        let owner = |limiter| self.all_stages().find(|stage| stage.limiter == limiter);
         (0..).map_while(owner)
     }
 
@@ -315,7 +362,7 @@ impl Plan {
 
     /// Whether there are requests that must be announced before they are sent.
     pub(crate) fn announces(&self) -> bool {
-        self.stages.iter().any(Stage::announces)
+        self.all_stages().any(Stage::announces)
     }
 
     /// Number of rows, if it is known before the run.

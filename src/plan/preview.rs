@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 
 use super::workload::{CostRange, PlannedMoney, TotalUse};
-use super::{Plan, SaveMode};
+use super::{Plan, SaveMode, Stage, Target};
 use crate::auth::{Login, Signer};
 use crate::error::Error;
 use crate::limit::{Estimate, Guard, Policy, QuotaBalance, Time, Workload, duration};
@@ -89,6 +89,9 @@ impl Plan {
                 let _ = writeln!(text, "{:<8}  {}", "poll", self.polls(poll));
             }
         }
+        for line in self.target_lines() {
+            let _ = writeln!(text, "{:<8}  {}", "target", escape(&line));
+        }
         for line in self.first().signer.login().into_iter().flat_map(Login::describe) {
             let _ = writeln!(text, "{:<8}  {}", "before", escape(&self.secrets.hide(line)));
         }
@@ -102,6 +105,30 @@ impl Plan {
             let _ = write!(text, "\n{}", escape_lines(&self.sample(rows)));
         }
         text
+    }
+
+    /// The targets in their order: where each is, under which limits, and what moves rows there.
+    fn target_lines(&self) -> Vec<String> {
+        let line = |(place, (target, stage)): (usize, (&Target, &Stage))| {
+            let url = without_keys(&stage.url, &keys_in_url(&stage.url));
+            let limits = match (place, stage.limiter, &*names(&stage.policy)) {
+                (1.., 0, _) => format!("the limits of {}", self.targets[0].name),
+                (_, _, []) => "no limit".to_owned(),
+                (_, _, names) => names.join(" and "),
+            };
+            let line = format!("{}: {url}, under {limits}", target.name);
+            let Some(before) = place.checked_sub(1).map(|before| &self.targets[before]) else {
+                return self.secrets.hide(line);
+            };
+            let after = duration::exact(before.patience);
+            let on =
+                if before.on.is_empty() { String::new() } else { format!(" or {}", before.on) };
+            let name = &before.name;
+            self.secrets.hide(format!(
+                "{line}; if {name} is out, would let a row wait for longer than {after}, or fails it for reasons of its own{on}"
+            ))
+        };
+        self.targets.iter().zip(self.all_stages()).enumerate().map(line).collect()
     }
 
     /// The least time for all rows that are left, if each answer takes `latency`; none where

@@ -82,7 +82,9 @@ pub fn settled(job: &Job, environment: &dyn Fn(&str) -> Option<String>) -> Resul
         let shard = parse(text.trim(), environment).map_err(Error::plan)?;
         job.limit.shard = Some(shard);
         job.budget = job.budget.map(|budget| Usd(shard.part(budget.0)));
-        for limit in job.step.iter_mut().filter_map(|step| step.limit.as_mut()) {
+        let of_steps = job.step.iter_mut().filter_map(|step| step.limit.as_mut());
+        let of_fallbacks = job.fallback.iter_mut().filter_map(|it| it.limit.as_mut());
+        for limit in of_steps.chain(of_fallbacks) {
             limit.shard = Some(shard);
         }
     }

@@ -172,6 +172,13 @@ impl PriceList {
 }
 
 impl StagePrices {
+    /// The prices with places that follow this number of others.
+    #[must_use]
+    pub fn placed_after(mut self, others: usize) -> StagePrices {
+        self.units.iter_mut().for_each(|(_, place, _)| *place += others);
+        self
+    }
+
     /// What a request of this cost may cost in money.
     #[must_use]
     pub fn estimate(&self, cost: &Cost) -> Usd {

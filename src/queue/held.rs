@@ -278,6 +278,7 @@ pub(super) fn failed(row: Row, kind: FailureKind, detail: String) -> Record {
         warning: None,
         saved: None,
         origin: None,
+        target: None,
     }
 }
 

@@ -146,6 +146,7 @@ fn record(line: RecordLine<'_>) -> Record {
             })
         }),
         origin: line.is_stored.then_some(AnswerOrigin::Store),
+        target: None,
     }
 }
 
@@ -218,6 +219,7 @@ mod tests {
                 content_type: None,
             })),
             origin: Some(AnswerOrigin::Store),
+            target: None,
         }
     }
 

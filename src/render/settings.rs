@@ -44,6 +44,75 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// These settings with others laid over them: what those name replaces, names of a query, of
+    /// headers and of a JSON body one by one. At another server, the headers and the query are
+    /// those of the others alone, as these may hold keys.
+    pub(crate) fn laid_over(&self, over: &Settings) -> Settings {
+        let mut all = self.clone();
+        if !self.is_at_server_of(over) {
+            all.headers.clear();
+            all.query.clear();
+        }
+        all.url = over.url.clone().or(all.url);
+        all.method = over.method.clone().or(all.method);
+        for (name, value) in &over.headers {
+            all.headers.retain(|known, _| !known.eq_ignore_ascii_case(name));
+            all.headers.insert(name.clone(), value.clone());
+        }
+        all.query.extend(over.query.clone());
+        if !over.allow_host.is_empty() {
+            all.allow_host.clone_from(&over.allow_host);
+        }
+        if over.bodies().is_empty() {
+            return all;
+        }
+        let json = match (&self.json, &over.json) {
+            (Some(under), Some(over)) => Some(merged(under, over)),
+            (_, over) => over.clone(),
+        };
+        Settings {
+            data: over.data.clone(),
+            json,
+            jq: over.jq.clone(),
+            form: over.form.clone(),
+            multipart: over.multipart.clone(),
+            body_file: over.body_file.clone(),
+            ..all
+        }
+    }
+
+    /// Whether others that are laid over these ask the same server, as far as the job writes it.
+    pub(crate) fn is_at_server_of(&self, over: &Settings) -> bool {
+        let server = |url: &str| {
+            let host = url.find("://").map_or(0, |at| at + 3);
+            let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+            url[..end].to_ascii_lowercase()
+        };
+        let (own, over) = (self.url.as_deref().map(server), over.url.as_deref().map(server));
+        over.is_none() || own == over
+    }
+
+    /// The place of a secret in the body that stays there if others are laid over it.
+    pub(crate) fn secret_in_body(&self, over: &Settings) -> Option<&'static str> {
+        let bodies = over.bodies();
+        if bodies.is_empty() {
+            let is_secret = |text: &String| names_secret(text);
+            if self.data.as_ref().is_some_and(is_secret) {
+                return Some("data");
+            }
+            let maps = [(&self.form, "form"), (&self.multipart, "multipart")];
+            let found = maps
+                .into_iter()
+                .find(|(map, _)| map.values().any(|value| keeps_secret(value, None)));
+            if let Some((_, place)) = found {
+                return Some(place);
+            }
+        }
+        let is_kept = bodies.is_empty() || over.json.is_some();
+        let json = self.json.as_ref().filter(|_| is_kept);
+        json.filter(|json| keeps_secret(json, over.json.as_ref())).map(|_| "json")
+    }
+
     /// The keys of the bodies that are given, of which there may be one.
     pub(super) fn bodies(&self) -> Vec<&'static str> {
         [
@@ -81,6 +150,57 @@ impl Settings {
             .find(|(name, _)| name.eq_ignore_ascii_case("content-type"))
             .map(|(_, value)| value.to_string().to_lowercase())
     }
+}
+
+/// A JSON body with another one laid over it: objects are merged, and all else is replaced. A body
+/// may be a tree, or a text of JSON.
+fn merged(under: &Value, over: &Value) -> Value {
+    match (tree(under), tree(over)) {
+        (Value::Object(mut all), Value::Object(over)) => {
+            for (name, value) in over {
+                let value = match all.get(&name) {
+                    Some(under @ Value::Object(_)) if value.is_object() => merged(under, &value),
+                    _ => value,
+                };
+                all.insert(name, value);
+            }
+            Value::Object(all)
+        }
+        (_, over) => over,
+    }
+}
+
+/// The tree of a text of JSON, if it is one; else the value itself.
+fn tree(value: &Value) -> Value {
+    let parsed = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+    parsed.filter(Value::is_object).unwrap_or_else(|| value.clone())
+}
+
+/// Whether a body names a secret where `over` has nothing else.
+fn keeps_secret(under: &Value, over: Option<&Value>) -> bool {
+    match (tree(under), over.map(tree)) {
+        (Value::Object(under), None | Some(Value::Object(_))) => {
+            let over = over.map(tree);
+            under.iter().any(|(name, value)| {
+                keeps_secret(value, over.as_ref().and_then(|over| over.get(name)))
+            })
+        }
+        (Value::Array(items), None) => items.iter().any(|item| keeps_secret(item, None)),
+        (Value::String(text), None) => names_secret(&text),
+        _ => false,
+    }
+}
+
+/// Whether a template names a secret: a variable of the environment, one of the job's secrets, or
+/// the key of a pool.
+fn names_secret(text: &str) -> bool {
+    let mut expressions = text.split("{{").skip(1).filter_map(|rest| rest.split("}}").next());
+    expressions.any(|expression| {
+        let first = expression
+            .split(|it: char| !it.is_alphanumeric() && it != '_')
+            .find(|it| !it.is_empty());
+        expression.contains("env.") || expression.contains("secret.") || first == Some("key")
+    })
 }
 
 /// Names and texts; numbers and booleans become texts, and a list gives its name once for

@@ -25,6 +25,9 @@ pub struct Report {
     /// The batches at a provider, if there were any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batches: Option<BatchProgress>,
+    /// Number of rows with a result, by the target that answered, where a job has fallbacks.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<String, u64>,
     /// The speed; unknown if only records are left.
     #[serde(flatten)]
     pub pace: Option<RateReport>,
@@ -86,6 +89,7 @@ impl Report {
         Report {
             rows: RowReport::new(counts),
             sent: SendReport::new(counts),
+            targets: tally.targets(),
             latency_ms: LatencyReport::of(tally.latency()),
             aggregates: tally.results(),
             failures: tally.failures().into_iter().map(kind).collect(),
@@ -105,6 +109,7 @@ impl Report {
         let RowReport { rows, ok, missing, failed, skipped, skipped_failed } = self.rows;
         Report {
             rows: RowReport { skipped, skipped_failed, ..whole.rows },
+            targets: whole.targets,
             aggregates: whole.aggregates,
             failures: whole.failures,
             this_run: Some(RunFigures {

@@ -271,6 +271,7 @@ fn record(number: u64, outcome: Result<Vec<Value>, Failure>) -> Record {
         warning: None,
         saved: None,
         origin: None,
+        target: None,
     }
 }
 

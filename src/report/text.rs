@@ -34,6 +34,7 @@ impl Report {
         lines.extend(why(self));
         lines.extend(self.pace.as_ref().and_then(|pace| pace.advice.clone()));
         lines.push(sent(self));
+        lines.extend(targets(self));
         lines.extend(self.bill.as_ref().map(bill));
         lines.extend(self.spent.as_ref().map(|spent| format!("bill: {}", spent.text())));
         lines.extend(self.batches.as_ref().map(batches));
@@ -222,6 +223,14 @@ fn sent(report: &Report) -> String {
         plural(sent.retries, "retry", "retries"),
         count(sent.refused)
     )
+}
+
+/// Who has answered, where a job has fallbacks.
+fn targets(report: &Report) -> Option<String> {
+    let all = report.targets.iter();
+    let all: Vec<String> =
+        all.map(|(name, rows)| format!("{} {}", short(name), count(*rows))).collect();
+    (!all.is_empty()).then(|| format!("rows ok by target: {}", all.join(", ")))
 }
 
 fn bill(bill: &BillReport) -> String {

@@ -1,5 +1,6 @@
 //! A record read back from a results file of any format.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,6 +29,11 @@ pub fn record(mut fields: Fields) -> Result<Record, String> {
         warning: None,
         saved: saved(&fields).map(Box::new),
         origin: origin(&fields),
+        target: fields
+            .get("_target")
+            .and_then(Value::as_str)
+            .filter(|it| !it.is_empty())
+            .map(Arc::from),
         body: None,
         status: self::number(fields.get("_status")).and_then(|it| u16::try_from(it).ok()),
         attempts: self::number(fields.get("_attempts"))

@@ -32,6 +32,7 @@ pub(crate) fn ok(number: u64) -> Record {
         warning: None,
         saved: None,
         origin: None,
+        target: None,
     }
 }
 

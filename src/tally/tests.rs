@@ -47,6 +47,7 @@ fn record(number: u64, seed: &mut u64) -> Record {
         warning: None,
         saved: None,
         origin: None,
+        target: None,
     }
 }
 

@@ -96,3 +96,27 @@ fn reviews_from_prompts_to_parquet_within_a_budget() {
     assert_eq!(bill["units"]["output_tokens"]["units"], usage.completion_tokens);
     assert_eq!(bill["units"]["input_tokens"]["units"], usage.prompt_tokens);
 }
+
+#[test]
+fn reviews_that_one_model_does_not_sort_go_to_another() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let ended = run()
+        .operand("examples/reviews.toml")
+        .arg("--url", &format!("{}/v1/chat/completions", mock.url()))
+        .arg("--summary-json", &place.path("summary.json"))
+        .flags("--reask 0 --output - --output-format jsonl")
+        .exits(0);
+    let records = ended.records();
+    assert!(records.len() == 12 && are_ok(&records));
+    let of_large = records.iter().filter(|record| record["_target"] == "large").count() as u64;
+    let summary = place.json("summary.json");
+    assert!(of_large > 0 && of_large < 12, "{of_large}");
+    assert_eq!(
+        (&summary["targets"]["large"], mock.judgement().usage.answers),
+        (&of_large.into(), 12 + of_large)
+    );
+    let usage = mock.judgement().usage;
+    let units = &summary["bill"]["units"];
+    assert_eq!(units["output_tokens"]["units"], usage.completion_tokens);
+    assert_eq!(units["input_tokens"]["units"], usage.prompt_tokens);
+}

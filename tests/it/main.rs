@@ -44,6 +44,7 @@ mod ends;
 mod escapes;
 mod events;
 mod examples;
+mod fallbacks;
 mod faults;
 mod files;
 mod forms;

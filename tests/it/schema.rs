@@ -40,7 +40,17 @@ fn each_example_and_recipe_is_valid() {
     let examples = examples.filter(|path| path.extension().is_some_and(|end| end == "toml"));
     let mut texts: Vec<String> =
         examples.map(|path| std::fs::read_to_string(path).unwrap()).collect();
-    for page in ["recipes", "start", "pages", "requests", "answers", "server", "limits", "guide"] {
+    for page in [
+        "recipes",
+        "start",
+        "pages",
+        "requests",
+        "answers",
+        "server",
+        "limits",
+        "guide",
+        "fallbacks",
+    ] {
         let page = std::fs::read_to_string(root.join(format!("docs/{page}.md"))).unwrap();
         let jobs = blocks(&page).into_iter().filter(|block| block.language == "toml");
         texts.extend(jobs.map(|block| block.text.replace("...", "")));
@@ -53,7 +63,7 @@ fn each_example_and_recipe_is_valid() {
 }
 
 /// The parts of a job, each with its place in the schema.
-const PARTS: [(&str, &str); 23] = [
+const PARTS: [(&str, &str); 24] = [
     ("", ""),
     ("input", "/input"),
     ("request", "/request"),
@@ -74,6 +84,7 @@ const PARTS: [(&str, &str); 23] = [
     ("refusal", "/refusal/[]"),
     ("answers", "/answers/[]"),
     ("step", "/step/[]"),
+    ("fallback", "/fallback/[]"),
     ("step.request", "/step/[]/request"),
     ("step.send", "/step/[]/send"),
     ("step.pages", "/step/[]/pages"),

@@ -8,6 +8,9 @@ use crate::chance::hash;
 use crate::judge::TokenUsage;
 use crate::request::ClientRequest;
 
+/// The model that sorts all reviews.
+const LARGE: &str = "large";
+
 /// The most tokens that a request can use: `tokens` in its query, or `max_tokens` in
 /// its JSON body; 1 without both.
 fn allowed(request: &ClientRequest) -> u64 {
@@ -67,7 +70,7 @@ fn completion_of(body: &Value, usage: &TokenUsage) -> Value {
     let last = body["messages"].as_array().and_then(|messages| messages.last());
     let wants_json = body["response_format"]["type"] == "json_object";
     let content = match last.and_then(|last| last["content"].as_str()) {
-        Some(prompt) if wants_json => sorted(prompt).to_string(),
+        Some(prompt) if wants_json => sorted(prompt, body["model"] == LARGE).to_string(),
         Some(prompt) => format!("You asked: {prompt}"),
         None => "Yes.".to_owned(),
     };
@@ -82,10 +85,10 @@ fn completion_of(body: &Value, usage: &TokenUsage) -> Value {
 }
 
 /// A label for a prompt, always the same one; a third of them is none of the three, unless the
-/// prompt says that the last one was wrong.
-fn sorted(prompt: &str) -> Value {
+/// model is the large one, or the prompt says that the last one was wrong.
+fn sorted(prompt: &str, is_large: bool) -> Value {
     let number = hash(prompt) >> 16;
-    let is_none = number.is_multiple_of(3) && !prompt.contains("wrong");
+    let is_none = number.is_multiple_of(3) && !is_large && !prompt.contains("wrong");
     let labels = ["good", "bad", "mixed"];
     let label = if is_none { "hard to say" } else { labels[(number / 3 % 3) as usize] };
     json!({ "label": label, "reason": format!("it has {} words", prompt.split_whitespace().count()) })

@@ -16,13 +16,13 @@ use super::outage::OriginStanding;
 use super::stand_in::StandIn;
 use crate::cookies::CookieJar;
 use crate::engine::context::RunContext;
-use crate::engine::ending;
 use crate::engine::outages::Pass;
+use crate::engine::targets::NotFree;
 use crate::error::Error;
 use crate::extract::{AnswerContext, text};
 use crate::hooks::Processed;
 use crate::judge::Decision;
-use crate::limit::{AcquireError, Cost, Permit, duration};
+use crate::limit::{Cost, Permit, duration};
 use crate::metrics::{Counters, WaitReason, WaitingRow};
 use crate::plan::Stage;
 use crate::record::{
@@ -48,7 +48,7 @@ const MAX_SAID: usize = 16 * 1_024;
 
 /// Sends the requests of one worker and one stage, each attempt under a permit of its own.
 pub struct RequestExecutor {
-    worker: usize,
+    pub(super) worker: usize,
     /// The stage of the plan that it carries out.
     pub(super) stage_index: usize,
     pub(super) context: Arc<RunContext>,
@@ -56,12 +56,15 @@ pub struct RequestExecutor {
     pub(super) logs: RowLogs,
     /// Whether its requests are signed, or have secrets that may have to be read again.
     pub(super) has_credentials: bool,
+    /// Whether its rows may go to another target.
+    pub(super) is_routed: bool,
     listener: ShutdownListener,
     /// Starts a stand-in for a row that waits to know whether its server is out.
     pub(super) stand_in: OnceCell<Box<dyn Fn() -> StandIn>>,
 }
 
-/// The run ended before the row had an outcome: the row gets no record now.
+/// The run ended before the row had an outcome, and the row gets no record now; or its target has
+/// turned it away, as its trace says.
 #[derive(Debug)]
 pub struct Cancelled;
 
@@ -119,7 +122,7 @@ pub(super) struct AttemptTrace {
     /// Whether the last answer was a refusal, which costs no try.
     pub refused: bool,
     /// Why the run ends at the last answer, once its body tells what the server says.
-    pub stop_reason: Option<Box<str>>,
+    pub stop_reason: Option<Box<StopReason>>,
     /// Pause after a refusal by a server that has no part in the job's limits.
     pub refused_elsewhere: Option<Duration>,
     /// Number of such refusals in a row.
@@ -143,6 +146,15 @@ pub(super) struct AttemptTrace {
     pub answer_origin: Option<AnswerOrigin>,
     /// The answer that says that there is nothing for the row, where answers are kept.
     pub missing: Option<Box<Answer>>,
+    /// Why the target takes no request of the row now, if so.
+    pub turned_away: Option<Box<NotFree>>,
+}
+
+/// Why the server of an answer is asked for nothing more.
+pub(super) struct StopReason {
+    pub why: String,
+    /// The time after which it may be asked again; none if never.
+    pub pause: Option<Duration>,
 }
 
 /// The editions of the credentials that signed an attempt.
@@ -163,7 +175,7 @@ impl RequestExecutor {
         context: Arc<RunContext>,
         logs: RowLogs,
     ) -> RequestExecutor {
-        let stage = &context.plan.stages[stage_index];
+        let stage = context.plan.stage(stage_index);
         let sender = Rc::new(Sender::new(stage.transport.clone(), context.plan.connections));
         let connections = sender.clone();
         let is_signed = !stage.signer.is_empty() || !stage.policy.keys().is_empty();
@@ -175,12 +187,13 @@ impl RequestExecutor {
             sender,
             stand_in: OnceCell::new(),
             has_credentials: is_signed || context.plan.vault.is_some(),
+            is_routed: false,
             context,
         }
     }
 
     pub(super) fn stage(&self) -> &Stage {
-        &self.context.plan.stages[self.stage_index]
+        self.context.plan.stage(self.stage_index)
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -249,6 +262,9 @@ impl RequestExecutor {
         pass: &mut Pass<'a>,
     ) -> Result<Answer, AttemptError> {
         let number = trace.begin_attempt(self.context.plan.columns.arrived);
+        if self.is_routed {
+            self.check_target(trace)?;
+        }
         // It is boxed, so that rows without a price don't have room for it.
         let mut charge = match &self.context.spending {
             Some(spending) if terms.is_billed => {
@@ -259,12 +275,13 @@ impl RequestExecutor {
         let is_signed = self.has_credentials && terms.purpose == Purpose::Own;
         let (mut lease, mut permit) = loop {
             if !self.context.outages.is_calm() {
-                *pass = Box::pin(self.wait_for_origin(request.uri(), terms.purpose)).await?;
+                let wait = self.wait_for_origin(request.uri(), terms.purpose, trace);
+                *pass = Box::pin(wait).await?;
             }
             let acquired = if is_signed {
                 pin!(self.acquire_with_credentials(request, *terms, trace)).await?
             } else {
-                pin!(self.connect_and_acquire(request.uri(), terms.cost)).await?
+                pin!(self.connect_and_acquire(request.uri(), terms.cost, trace)).await?
             };
             if self.still_admits(pass, request.uri(), terms.purpose) {
                 break acquired;
@@ -425,6 +442,7 @@ impl RequestExecutor {
         &self,
         uri: &Uri,
         cost: &Cost,
+        trace: &mut AttemptTrace,
     ) -> Result<(Lease, AttemptPermit), AttemptError> {
         let connects = self.waits(WaitReason::Server);
         let lease = {
@@ -438,7 +456,7 @@ impl RequestExecutor {
             let turn = pin!(self.context.limiter(self.stage_index).acquire(cost.clone()));
             self.unless_stopped(turn).await?
         };
-        let permit = AttemptPermit(permit.map_err(|why| self.no_permit(&why))?);
+        let permit = AttemptPermit(permit.map_err(|why| self.no_permit(&why, trace))?);
         drop(waits);
         let _connects = self.waits(WaitReason::Server);
         // The server may have closed the connection in a pause of the process, which
@@ -451,11 +469,6 @@ impl RequestExecutor {
         }
         let connecting = Box::pin(self.sender.renew(lease, uri));
         Ok((self.unless_stopped(connecting).await??, permit))
-    }
-
-    /// Ends the run, since no permit can be had. The cost of one request was checked before.
-    fn no_permit(&self, error: &AcquireError) -> Cancelled {
-        self.end_run(ending::no_permit(&self.context, self.stage_index, error))
     }
 
     /// When the request of this permit can have reached the server, if it was sent, and what
@@ -529,6 +542,13 @@ impl AttemptTrace {
         if number < self.arrived.len() {
             self.arrived.remove(number);
         }
+    }
+
+    /// Ends the attempt that was begun, as the target takes no request of the row now.
+    pub fn turn_away(&mut self, why: NotFree) -> Cancelled {
+        self.attempts = self.attempts.saturating_sub(1);
+        self.turned_away = Some(Box::new(why));
+        Cancelled
     }
 
     /// Sets an attempt aside that failed at its origin before anything was sent: it counts

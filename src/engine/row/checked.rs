@@ -23,52 +23,58 @@ impl RowExecutor {
         row: Row,
         emit: &E,
     ) -> Result<(), Cancelled> {
-        let mut trace = AttemptTrace::default();
-        let (mut again, mut before) = (None, None);
-        let most = self.stage().reask.unwrap_or_default();
-        let record = 'asks: {
-            for ask in 0..=most {
-                let asked = again.as_ref().unwrap_or(&row);
-                let (request, cost) = match self.request(asked) {
-                    Ok((mut request, cost)) => {
-                        mark(&mut request, ask);
-                        (request, cost)
-                    }
-                    Err(failure) => break 'asks self.record_of(row, trace, Err(failure)),
-                };
-                // The store has the answer that was of no use.
-                trace.is_sought = before.as_ref() == Some(request.body());
-                let rows = std::slice::from_ref(&row);
-                let outcome =
-                    self.requests.exchange_with_intent(&request, &cost, rows, &mut trace).await?;
-                trace.is_sought = false;
-                let answer = match outcome {
-                    Ok(answer) => answer,
-                    Err(failure) => break 'asks self.record_of(row, trace, Err(failure)),
-                };
-                let context = self.stage().read_context(&answer, request.uri(), Some(&row));
-                let failure = match self.checked_values(check, &answer, &context) {
-                    Ok(values) => {
-                        let text = (self.stage().keep_body == KeepBody::All)
-                            .then(|| extract::kept_text(&answer.body, &context).ok())
-                            .flatten();
-                        let record = self.record_of(row, trace, Ok(values));
-                        break 'asks Record { body: text.or(record.body), ..record };
-                    }
-                    Err(failure) => failure,
-                };
-                if ask == most || !failure.kind.is_of_answer() {
-                    trace.keep_all(&answer.body, &context);
-                    break 'asks self.record_of(row, trace, Err(failure));
-                }
-                self.requests.counters().retried();
-                before = Some(request.body().clone());
-                again = Some(with_last(&row, &failure, &answer));
-            }
-            return Ok(());
-        };
+        let record = self.checked_record(check, row, &mut AttemptTrace::default()).await?;
         emit(record).await;
         Ok(())
+    }
+
+    /// The record of a row by the first answer that stands the check.
+    pub(super) async fn checked_record(
+        &self,
+        check: &Check,
+        row: Row,
+        trace: &mut AttemptTrace,
+    ) -> Result<Record, Cancelled> {
+        let (mut again, mut before) = (None, None);
+        let most = self.stage().reask.unwrap_or_default();
+        for ask in 0..=most {
+            let asked = again.as_ref().unwrap_or(&row);
+            let (request, cost) = match self.request(asked) {
+                Ok((mut request, cost)) => {
+                    mark(&mut request, ask);
+                    (request, cost)
+                }
+                Err(failure) => return Ok(self.finish_row(row, trace, Err(failure))),
+            };
+            // The store has the answer that was of no use.
+            trace.is_sought = before.as_ref() == Some(request.body());
+            let rows = std::slice::from_ref(&row);
+            let outcome = self.requests.exchange_with_intent(&request, &cost, rows, trace).await?;
+            trace.is_sought = false;
+            let answer = match outcome {
+                Ok(answer) => answer,
+                Err(failure) => return Ok(self.finish_row(row, trace, Err(failure))),
+            };
+            let context = self.stage().read_context(&answer, request.uri(), Some(&row));
+            let failure = match self.checked_values(check, &answer, &context) {
+                Ok(values) => {
+                    let text = (self.stage().keep_body == KeepBody::All)
+                        .then(|| extract::kept_text(&answer.body, &context).ok())
+                        .flatten();
+                    let record = self.finish_row(row, trace, Ok(values));
+                    return Ok(Record { body: text.or(record.body), ..record });
+                }
+                Err(failure) => failure,
+            };
+            if ask == most || !failure.kind.is_of_answer() {
+                trace.keep_all(&answer.body, &context);
+                return Ok(self.finish_row(row, trace, Err(failure)));
+            }
+            self.requests.counters().retried();
+            before = Some(request.body().clone());
+            again = Some(with_last(&row, &failure, &answer));
+        }
+        Err(Cancelled)
     }
 
     /// The values of an answer, if they stand the check. Without `extract`, the check is of the

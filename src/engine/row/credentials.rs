@@ -41,7 +41,7 @@ impl RequestExecutor {
         let signer = &self.stage().signer;
         let (tokens, login) = (signer.tokens(), signer.login());
         if tokens.is_none() && login.is_none() {
-            return pin!(self.connect_and_acquire(request.uri(), terms.cost)).await;
+            return pin!(self.connect_and_acquire(request.uri(), terms.cost, trace)).await;
         }
         let mut cause = LoginCause { uri: request.uri(), terms, key: None };
         loop {
@@ -53,7 +53,8 @@ impl RequestExecutor {
             {
                 Box::pin(self.log_in(login, cause, trace)).await?;
             }
-            let (lease, permit) = self.connect_and_acquire(request.uri(), terms.cost).await?;
+            let (lease, permit) =
+                self.connect_and_acquire(request.uri(), terms.cost, trace).await?;
             cause.key = login.and_then(|login| login.key(permit.key()));
             let now = Instant::now();
             let has_token = tokens.is_none_or(|tokens| tokens.is_fresh(now));
@@ -124,7 +125,11 @@ impl RequestExecutor {
             AttemptTerms { cost, purpose: Purpose::Token(trust), row: None, is_billed: false };
         // A fetch is an attempt, which may fetch: the future's type would contain itself.
         let sending = self.send_with_retries(request, terms, Tries::repeatable(), &mut trace);
-        let outcome = Box::pin(sending).await?;
+        let outcome = Box::pin(sending).await;
+        if let Some(why) = trace.turned_away.take() {
+            return Err(of_row.turn_away(*why));
+        }
+        let outcome = outcome?;
         of_row.arrived.append(&mut trace.arrived);
         Ok(outcome.map_err(|failure| {
             let error = trace.said.as_deref().and_then(Tokens::error);

@@ -6,7 +6,8 @@ use http::header::SERVER;
 use http::{HeaderMap, StatusCode, Uri};
 use jiff::Timestamp;
 
-use super::attempt::{AttemptTerms, AttemptTrace, Purpose, RequestExecutor};
+use super::attempt::{AttemptTerms, AttemptTrace, Purpose, RequestExecutor, StopReason};
+use crate::engine::targets::LEFT_ALONE;
 use crate::error::{Error, StopCause};
 use crate::events::{EventKind, RequestRefused};
 use crate::judge::signals::{HeaderRules, InvalidHeader, LimitSignals, read_headers};
@@ -193,11 +194,16 @@ impl RequestExecutor {
         }
     }
 
-    /// Ends the run if the last answer says so, with the server's words.
+    /// Ends the run if the last answer says so, with the server's words; where rows may go to
+    /// another target, this one is left alone.
     fn end_if_refused(&self, said: &str, trace: &mut AttemptTrace) {
-        if let Some(why) = trace.stop_reason.take() {
+        if let Some(reason) = trace.stop_reason.take() {
             let said = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
-            self.end_run(Error::stopped_by(StopCause::Refused, format!("{why}{said}")));
+            let error = Error::stopped_by(StopCause::Refused, format!("{}{said}", reason.why));
+            match self.targets() {
+                Some(targets) => self.leave_alone(targets, reason.pause, error),
+                None => drop(self.end_run(error)),
+            }
         }
     }
 
@@ -251,8 +257,12 @@ impl RequestExecutor {
                 status.as_u16()
             )),
         };
-        trace.stop_reason =
-            why.map(|why| (why + &resume_after(pause, self.context.calendar_now())).into());
+        let is_banned = meaning == RefusalMeaning::Banned;
+        trace.stop_reason = why.map(|why| {
+            let why = why + &resume_after(pause, self.context.calendar_now());
+            let pause = pause.or(Some(LEFT_ALONE)).filter(|_| !is_banned);
+            Box::new(StopReason { why, pause })
+        });
     }
 }
 

@@ -31,17 +31,19 @@ pub(super) struct OriginStanding {
 }
 
 impl RequestExecutor {
-    /// Waits until an attempt at the origin of this URL may go.
+    /// Waits until an attempt at the origin of this URL may go, unless its row may go to another
+    /// target.
     pub(super) async fn wait_for_origin(
         &self,
         uri: &Uri,
         purpose: Purpose,
+        trace: &mut AttemptTrace,
     ) -> Result<Pass<'_>, Cancelled> {
         let outages = &self.context.outages;
         let Some(origin) = self.watched_origin(uri, purpose) else {
             return Ok(outages.pass());
         };
-        let max_wait = self.stage().judge.max_wait().server;
+        let max_wait = self.stage().judge.max_wait().server.filter(|_| !self.is_routed);
         loop {
             let mut changes = outages.changes();
             let now = self.now();
@@ -53,6 +55,9 @@ impl RequestExecutor {
                     let error =
                         ending::outage(&self.context, &origin, &outage, max_wait, is_reached);
                     return Err(self.end_run(error));
+                }
+                Err(NoPass::Wait(until)) if self.is_routed => {
+                    return Err(trace.turn_away(self.out(&origin, until)));
                 }
                 Err(NoPass::Wait(until)) => {
                     let _waits = self.waits(WaitReason::Outage);
@@ -218,7 +223,7 @@ impl RequestExecutor {
             && (error.delivery == Delivery::Final || transport.has_no_way())
     }
 
-    fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         self.context.limiter(self.stage_index).now()
     }
 }
@@ -240,7 +245,8 @@ fn cause(error: &SendError, origin: &Origin) -> String {
     first.into_iter().chain(letters).collect()
 }
 
-async fn sleep_until(now: Time, until: Option<Time>) {
+/// Sleeps until this time, or for ever.
+pub(super) async fn sleep_until(now: Time, until: Option<Time>) {
     match until {
         Some(until) => sleep(until.since(now).max(Duration::from_millis(1))).await,
         None => pending().await,

@@ -144,6 +144,7 @@ pub(super) fn continued(
     columns.arrived = names.iter().any(|name| name == "_arrived");
     columns.stored = names.iter().any(|name| name == "_stored");
     columns.same_as = names.iter().any(|name| name == "_same_as");
+    columns.target = names.iter().any(|name| name == "_target");
     columns.files |= names.iter().any(|name| name == "_sha256");
     columns.body = match (names.iter().any(|name| name == "_body"), columns.body) {
         (true, KeepBody::None) => KeepBody::Failed,

@@ -129,6 +129,9 @@ fn own(columns: &Columns, record: &Record, cells: &mut Cells, out: &mut Vec<u8>)
     if columns.same_as {
         cells.plain(record.same_as(), out);
     }
+    if columns.target {
+        cells.text(record.target.as_deref().unwrap_or_default(), out);
+    }
     if columns.files {
         let file = record.saved.as_deref();
         cells.text(file.map_or("", |file| &file.path), out);

@@ -75,7 +75,7 @@ fn too_many(columns: usize) -> Option<String> {
 }
 
 /// The types of throng's own columns; all others keep the type of each value.
-const TYPES: [(&str, &str); 16] = [
+const TYPES: [(&str, &str); 17] = [
     ("_row", "integer"),
     ("_item", "integer"),
     ("_last", "boolean"),
@@ -87,6 +87,7 @@ const TYPES: [(&str, &str); 16] = [
     ("_ms", "real"),
     ("_stored", "boolean"),
     ("_same_as", "integer"),
+    ("_target", "text"),
     ("_file", "text"),
     ("_size", "integer"),
     ("_sha256", "text"),

@@ -68,6 +68,7 @@ fn without_values(row: &Row, columns: &Columns) -> Record {
         warning: None,
         saved: None,
         origin: None,
+        target: None,
         latency: Some(Duration::from_millis(100)),
         arrived: vec![Some(Arrived {
             from: 1_700_000_000_000_000,

@@ -34,10 +34,10 @@ def secret(name: str) -> str:
 # The sections of a job file, by keyword.
 _SECTIONS = (
     "against", "answer", "answer_encoding", "answer_format", "answers", "api", "auth", "batch",
-    "batch_api", "before", "budget", "check", "cookies", "dedupe", "env", "extract", "input",
-    "items", "limit", "network", "no_headers", "only", "output", "pages", "poll", "price",
+    "batch_api", "before", "budget", "check", "cookies", "dedupe", "env", "extract", "fallback",
+    "input", "items", "limit", "network", "no_headers", "only", "output", "pages", "poll", "price",
     "process", "reask", "refusal", "render", "request", "retry", "save", "secrets", "send",
-    "shard", "signal", "step", "store", "summary", "tls", "workers",
+    "shard", "signal", "step", "store", "summary", "target", "tls", "workers",
 )  # fmt: skip
 
 # The keys of a section that are keywords of their own.

@@ -1,0 +1,336 @@
+//! Rows that go to the first target that is free, and on where it fails them: the targets' own
+//! counts say who was asked.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use throng_mock::{Judgement, Mock, Settings};
+
+use crate::gateway::{Gateway, Way};
+use crate::harness::{
+    Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run, symbols, throng, until,
+};
+use crate::recorder::{Recorder, answer, json as ok};
+
+const ROWS: usize = 60;
+
+/// A job that asks for quotes at two servers, with these further lines of its first target and of
+/// its fallback.
+fn job(place: &Place, rows: usize, servers: [&str; 2], first: &str, second: &str) -> String {
+    let [a, b] =
+        servers.map(|server| format!("{server}/v6/finance/quote/?symbols={{{{ symbol }}}}"));
+    let (input, output) = (place.file("rows.csv", &symbols(rows)), place.path("out.jsonl"));
+    let text = format!(
+        r#"
+        target = "first"
+        input = {{ file = "{input}" }}
+        output = {{ file = "{output}", existing = "resume-or-new" }}
+        request.url = "{a}"
+        extract.price = ".quoteResponse.result[0].regularMarketPreviousClose"
+        {first}
+
+        [[fallback]]
+        name = "second"
+        request.url = "{b}"
+        {second}
+        "#
+    );
+    place.file("job.toml", &text)
+}
+
+fn ask(place: &Place, job: &str) -> Throng {
+    run().operand(job).arg("--summary-json", &place.path("summary.json"))
+}
+
+fn limited(limit: &str) -> Mock {
+    mock(Settings { limits: vec![limit.parse().unwrap()], ..Settings::default() })
+}
+
+/// Checks that each limit was kept, as its server counts.
+#[track_caller]
+fn assert_kept(mock: &Mock) {
+    let judgement = mock.judgement();
+    for window in &judgement.windows {
+        assert!(window.most <= u64::from(window.units), "{judgement:?}");
+    }
+}
+
+/// Number of records by the target that they name.
+fn by_target(records: &[Value]) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for target in each(records, "_target") {
+        *counts.entry(target.as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+fn counts<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+#[test]
+fn the_second_answers_while_the_first_is_out_and_the_first_again_once_it_is_back() {
+    let (place, first, second) = (Place::new(), limited("20/500ms"), limited("10/500ms"));
+    let gateway = Gateway::before(first.addr());
+    let job = job(
+        &place,
+        200,
+        [&gateway.url(), &second.url()],
+        "limit = { rate = \"20/500ms\", linger = \"100ms\" }\n\
+         retry = { retries = 0, outage-after = \"100ms\", outage-failures = 3 }\n\
+         send = { timeout = \"500ms\", connect-timeout = \"300ms\" }\n\
+         workers = { count = 2, concurrency = 5 }",
+        "limit.rate = \"10/500ms\"",
+    );
+    let running = ask(&place, &job).start();
+    until("answers of the first", || first.judgement().requests >= 20);
+    gateway.turn(Way::Refuse);
+    until("answers of the second", || second.judgement().requests >= 20);
+    gateway.turn(Way::Through);
+    let before = first.judgement().requests;
+    until("the first again", || first.judgement().requests >= before + 10);
+    running.ends().with_code(0).says("rows ok by target: first");
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, 200);
+    let by_target = by_target(&records);
+    assert_eq!(place.json("summary.json")["targets"], json!(by_target));
+    assert_eq!(by_target["second"], second.judgement().requests, "no answer was lost");
+    assert_eq!(by_target["first"] + by_target["second"], 200);
+    assert_kept(&first);
+    assert_kept(&second);
+}
+
+#[test]
+fn the_second_answers_once_the_quota_of_the_first_is_gone_and_its_limit_holds() {
+    let (place, first, second) = (Place::new(), limited("10/1h"), limited("15/300ms"));
+    let servers = [&*first.url(), &*second.url()];
+    let second_limit = "limit.rate = \"15/300ms\"";
+    ask(&place, &job(&place, ROWS, servers, "limit.rate = \"10/1h\"", second_limit)).exits(0);
+    let records = place.records("out.jsonl");
+    assert_eq!(by_target(&records), counts([("first", 10), ("second", 50)]));
+    assert_one_record_per_row(&records, ROWS);
+    assert_kept(&first);
+    assert_kept(&second);
+    assert_eq!((first.judgement().requests, second.judgement().requests), (10, 50));
+}
+
+#[test]
+fn a_server_that_says_that_its_quota_is_gone_is_left_alone() {
+    let (place, first, second) = (Place::new(), limited("10/1h"), plain_mock());
+    let servers = [&*first.url(), &*second.url()];
+    ask(&place, &job(&place, ROWS, servers, "workers.count = 1", "")).exits(0);
+    let records = place.records("out.jsonl");
+    assert_eq!(by_target(&records), counts([("first", 10), ("second", 50)]));
+    let Judgement { refused, .. } = first.judgement();
+    assert!(refused > 0, "it says when it takes requests again");
+    assert_eq!(second.judgement().requests, 50);
+}
+
+#[test]
+fn a_window_that_opens_soon_is_waited_for() {
+    let (place, first, second) = (Place::new(), limited("20/300ms"), plain_mock());
+    let servers = [&*first.url(), &*second.url()];
+    ask(&place, &job(&place, ROWS, servers, "limit.rate = \"20/300ms\"", "")).exits(0);
+    assert_eq!(first.judgement().requests, ROWS as u64);
+    let (place, first) = (Place::new(), limited("20/300ms"));
+    let servers = [&*first.url(), &*second.url()];
+    let impatient = "after = \"10ms\"\nlimit.rate = \"1000/1s\"";
+    ask(&place, &job(&place, ROWS, servers, "limit.rate = \"20/300ms\"", impatient)).exits(0);
+    assert_eq!(first.judgement().requests + second.judgement().requests, ROWS as u64);
+    assert!(second.judgement().requests > 0);
+    assert_kept(&first);
+}
+
+/// A server that fails S3 with this status.
+fn failing(status: &'static str) -> Recorder {
+    Recorder::answering(move |came| {
+        if came.line.contains("=S3 ") { answer(status, &[], "{}") } else { quote() }
+    })
+}
+
+fn quote() -> String {
+    ok(r#"{"quoteResponse": {"result": [{"regularMarketPreviousClose": 1}]}}"#)
+}
+
+/// The record of S3, where a first server fails it.
+fn failed_row(status: &'static str, first: &str, second: &str) -> (Value, usize) {
+    let (place, failing, other) = (Place::new(), failing(status), Recorder::answering(|_| quote()));
+    let servers = [&*failing.url(), &*other.url()];
+    ask(&place, &job(&place, 6, servers, first, second)).ends();
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, 6);
+    let others = records.iter().filter(|record| record["symbol"] != "S3");
+    assert!(others.clone().all(|record| record["_target"] == "first"));
+    let found = records.iter().find(|record| record["symbol"] == "S3").unwrap();
+    (found.clone(), other.came().len())
+}
+
+#[test]
+fn a_row_that_another_server_may_answer_goes_on_and_others_do_not() {
+    const ONCE: &str = "retry = { retries = 0 }";
+    const POST: &str = "retry = { retries = 0 }\nrequest.method = \"POST\"";
+    const REPEATABLE: &str =
+        "retry = { retries = 0, unknown = \"resend\" }\nrequest.method = \"POST\"";
+    for (status, first, second, goes_on) in [
+        ("500 Oops", ONCE, "", true),
+        ("403 Forbidden", ONCE, "", true),
+        ("404 Not Found", ONCE, "", false),
+        ("422 Wrong", ONCE, "", false),
+        ("404 Not Found", ONCE, "on = \"404,410\"", true),
+        ("500 Oops", POST, "", false),
+        ("401 Who", POST, "", true),
+        ("500 Oops", REPEATABLE, "", true),
+    ] {
+        let (record, asked) = failed_row(status, first, second);
+        let is_on = (record["_target"] == "second", asked == 1);
+        assert_eq!(is_on, (goes_on, goes_on), "{status}, {first}, {second}: {record}");
+        assert_eq!((&record["_ok"], &record["_attempts"]), (&json!(goes_on), &json!(1 + asked)));
+    }
+    // A rule of the job that calls an answer a failure decides.
+    let rule = format!("{ONCE}\nanswer = [{{ status = 500, then = \"fail\" }}]");
+    assert_eq!(failed_row("500 Oops", &rule, "").1, 0);
+}
+
+#[test]
+fn a_row_that_fails_everywhere_says_so_and_a_refused_key_is_given_up() {
+    let place = Place::new();
+    let no_key = Recorder::answering(|_| answer("401 Unauthorized", &[], "{}"));
+    let second = failing("500 Oops");
+    let servers = [&*no_key.url(), &*second.url()];
+    let job = job(&place, ROWS, servers, "workers.count = 1\nretry = { retries = 0 }", "");
+    ask(&place, &job).exits(1).says("first has refused the credentials of 20 rows");
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, ROWS);
+    let failed = records.iter().find(|record| record["symbol"] == "S3").unwrap();
+    assert_eq!((&failed["_target"], &failed["_error"]), (&json!("second"), &json!("status 500")));
+    assert!(
+        failed["_detail"].as_str().unwrap().ends_with("before that, first: status 401"),
+        "{failed}"
+    );
+    // Those that were in flight when it was known.
+    assert!(no_key.came().len() < ROWS, "{}", no_key.came().len());
+}
+
+#[test]
+fn kills_and_resumes_leave_each_row_one_record_and_both_limits_hold() {
+    let (place, first, second) = (Place::new(), limited("20/1h"), limited("40/500ms"));
+    let servers = [&*first.url(), &*second.url()];
+    let job = job(
+        &place,
+        300,
+        servers,
+        "limit.rate = \"20/1h\"\nworkers = { count = 2, concurrency = 5 }",
+        "limit = { rate = \"40/500ms\", linger = \"100ms\" }",
+    );
+    for asked in [40, 120] {
+        let running = ask(&place, &job).start();
+        until("some answers", || second.judgement().requests >= asked);
+        running.signal("-KILL");
+        running.ends();
+    }
+    ask(&place, &job).exits(0);
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, 300);
+    let by_target = by_target(&records);
+    assert_eq!(place.json("summary.json")["targets"], json!(by_target));
+    assert!(by_target["first"] <= 20 && by_target["first"] + by_target["second"] == 300);
+    assert!(first.judgement().requests <= 20);
+    assert_kept(&first);
+    assert_kept(&second);
+}
+
+#[test]
+fn each_target_has_a_price_and_an_answer_that_fails_the_check_goes_on() {
+    let completion = |text: &'static str| {
+        Recorder::answering(move |_| ok(&json!({"text": text, "usage": {"n": 10}}).to_string()))
+    };
+    let (place, cheap, dear) = (Place::new(), completion("no"), completion("yes"));
+    let job = place.file(
+        "job.toml",
+        &format!(
+            r#"
+            price = {{ tokens = "1/1k" }}
+            budget = "5usd"
+            check = '.text == "yes"'
+            input.list = [{{ q = "a" }}, {{ q = "b" }}]
+            request = {{ url = "{}/chat", json = {{ model = "small", prompt = "{{{{ q }}}}" }} }}
+            limit = {{ cost = {{ tokens = "20" }}, settle = {{ tokens = ".usage.n" }} }}
+            retry.unknown = "resend"
+            extract.text = ".text"
+
+            [[fallback]]
+            request = {{ url = "{}/chat", json.model = "large" }}
+            limit.rate = "1000/1s"
+            price.tokens = "10/1k"
+            "#,
+            cheap.url(),
+            dear.url()
+        ),
+    );
+    let planned = throng("plan").operand(&job).exits(0).stdout;
+    let line = planned.lines().find(|line| line.starts_with("target") && line.contains("1000/1s"));
+    assert!(line.unwrap().contains(&format!("{}/chat", dear.url())), "{planned}");
+    let ended = ask(&place, &job).exits(0);
+    let records = ended.records();
+    assert_eq!(each(&records, "text"), ["yes", "yes"]);
+    assert_eq!(each(&records, "_target"), [dear.addr().to_string(), dear.addr().to_string()]);
+    let asked = dear.came().into_iter().map(|came| serde_json::from_str(&came.text()).unwrap());
+    let mut asked: Vec<Value> = asked.collect();
+    asked.sort_by_key(|body| body["prompt"].to_string());
+    assert_eq!(each(&asked, "prompt"), ["a", "b"]);
+    assert_eq!(each(&asked, "model"), ["large", "large"]);
+    let bill = &place.json("summary.json")["bill"];
+    // 2 times 10 tokens of each, at 0.001 and at 0.01 dollars.
+    assert_eq!((&bill["usd"], &bill["units"]["tokens"]["units"]), (&json!(0.22), &json!(40)));
+}
+
+#[test]
+fn a_target_gets_its_own_key_and_never_that_of_another() {
+    let (place, no_key) = (Place::new(), Recorder::answering(|_| answer("401 Who", &[], "{}")));
+    let second = Recorder::answering(|_| quote());
+    let job = job(
+        &place,
+        3,
+        [&no_key.url(), &second.url()],
+        "request.headers = { authorization = \"Bearer {{ env.FIRST_KEY }}\", accept = \"*/*\" }\n\
+         request.query.sig = \"{{ env.FIRST_KEY }}\"",
+        "request.headers.x-api-key = \"{{ env.SECOND_KEY }}\"",
+    );
+    let keys = |throng: Throng| {
+        throng.env("FIRST_KEY", "first-key-1234").env("SECOND_KEY", "second-key-5678")
+    };
+    let planned = keys(throng("plan").operand(&job)).exits(0).stdout;
+    keys(ask(&place, &job).flags("--allow-plain")).exits(0);
+    assert_eq!(second.came().len(), 3);
+    for came in second.came() {
+        assert_eq!(came.header("x-api-key"), Some("second-key-5678"));
+        assert!(!format!("{came:?}").contains("first-key"), "{came:?}");
+    }
+    assert!(no_key.came().iter().all(|came| !format!("{came:?}").contains("second-key")));
+    assert!(!planned.contains("-key-"), "{planned}");
+    assert!(!place.read("out.jsonl").contains("-key-"));
+}
+
+#[test]
+fn what_a_fallback_can_not_do_is_said() {
+    let place = Place::new();
+    let servers = ["http://127.0.0.1:1", "http://127.0.0.1:2"];
+    for (first, second, said) in [
+        ("items.each = \".items[]\"", "", "pages (--next, --page, --offset) and items"),
+        ("store = \"answers\"", "", "[[fallback]]: store (--store) keeps the answer"),
+        ("dedupe = true", "", "[[fallback]]: dedupe (--dedupe) gives"),
+        ("save = \"{{ symbol }}.json\"", "", "[[fallback]]: save (--save)"),
+        ("", "extract.other = \".x\"", "fallback 1: extract has other names than the job's"),
+        ("", "[[fallback]]\nname = \"first\"", "two targets are called \"first\""),
+        ("", "after = \"soon\"", "line"),
+        ("", "wait = \"1s\"", "unknown field `wait`"),
+        (
+            "request.json = { key = \"{{ env.FIRST_KEY }}\" }",
+            "",
+            "fallback 1: request.json has a secret of the job, which would go to another server",
+        ),
+    ] {
+        let job = job(&place, 3, servers, first, second);
+        ask(&place, &job).env("FIRST_KEY", "first-key-1234").exits(2).says(said);
+    }
+}
