@@ -120,6 +120,7 @@ mod batch_api;
 mod extract;
 mod judge;
 mod limit_server;
+mod limit_store;
 mod quota_store;
 pub use throng_limit as limit;
 mod pages;

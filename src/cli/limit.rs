@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::{say, signals};
 use crate::Error;
 use crate::limit_server::{HttpLedger, LimitServer, Listen, ServerSettings, TokenSource};
+use crate::limit_store::StoreAddress;
 use crate::report::escape;
 
 #[derive(Args)]
@@ -23,7 +24,7 @@ enum LimitCommand {
     /// Serve the limits of accounts to runs on any machine (--share URL), and to other programs
     #[command(after_help = EXAMPLES)]
     Serve(ServeArgs),
-    /// Show what is left of the limits of a server
+    /// Show what is left of the limits of a server, or of those in a store
     Show(ShowArgs),
 }
 
@@ -54,7 +55,7 @@ struct ServeArgs {
 
 #[derive(Args)]
 struct ShowArgs {
-    /// The URL of the server, as --share has it
+    /// The URL of the server or store, as --share has it
     url: String,
     /// The source of the token: env:NAME or file:PATH [default: env:THRONG_LIMIT_TOKEN]
     #[arg(long, value_name = "SOURCE")]
@@ -107,13 +108,10 @@ fn usual_state() -> Result<PathBuf, Error> {
 }
 
 fn show(arguments: &ShowArgs) -> Result<Exit, Error> {
-    let source = match arguments.token.as_deref() {
-        None if variable("THRONG_LIMIT_TOKEN").is_some() => Some("env:THRONG_LIMIT_TOKEN"),
-        text => text,
+    let limits = match StoreAddress::parse(&arguments.url, &variable)? {
+        Some(address) => of_store(&address)?,
+        None => of_server(arguments)?,
     };
-    let token = token(source)?.map(|source| source.read()).transpose()?;
-    let mut ledger = HttpLedger::new(&arguments.url, token, arguments.cacert.as_deref())?;
-    let limits = ledger.limits().map_err(|error| Error::stopped(error.to_string()))?;
     if arguments.json {
         say::result(&limits.to_string());
         return Ok(Exit::Ok);
@@ -126,10 +124,27 @@ fn show(arguments: &ShowArgs) -> Result<Exit, Error> {
         })
         .collect();
     if lines.is_empty() {
-        say::result("no run has used a limit of this server yet");
+        say::result("no run has used a limit there yet");
     }
     lines.iter().for_each(|line| say::result(&escape(line)));
     Ok(Exit::Ok)
+}
+
+fn of_server(arguments: &ShowArgs) -> Result<Value, Error> {
+    let source = match arguments.token.as_deref() {
+        None if variable("THRONG_LIMIT_TOKEN").is_some() => Some("env:THRONG_LIMIT_TOKEN"),
+        text => text,
+    };
+    let token = token(source)?.map(|source| source.read()).transpose()?;
+    let mut ledger = HttpLedger::new(&arguments.url, token, arguments.cacert.as_deref())?;
+    ledger.limits().map_err(|error| Error::stopped(error.to_string()))
+}
+
+fn of_store(address: &StoreAddress) -> Result<Value, Error> {
+    let mut ledger = address.ledger();
+    let balances = ledger.check().and_then(|()| ledger.balances());
+    let balances = balances.map_err(|error| Error::stopped(error.to_string()))?;
+    Ok(json!({ "accounts": balances }))
 }
 
 /// One limit of an account.

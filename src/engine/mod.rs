@@ -334,11 +334,6 @@ impl Run {
         self.context.brake.failure().is_some()
     }
 
-    /// Whether limits are not shared with the other runs of the account.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.context.is_alone()
-    }
-
     /// The workers of other processes that take the rows, if they do.
     pub(crate) fn remote_workers(&self) -> Option<&RemoteWorkers> {
         self.context.remote.get()

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::fs::file_lock;
 use crate::limit::{
-    self, AccountLimits, Answer, ClockReading, ClockSnapshot, Exchange, LimitBalance, Quota,
-    Request, StoreMemory, Time,
+    self, AccountLimits, AccountRequests, Answer, ClockReading, ClockSnapshot, Exchange,
+    LimitBalance, Quota, Request, StoreMemory, Time,
 };
 
 /// The accounts of a server.
@@ -96,23 +96,9 @@ impl Accounts {
     /// # Errors
     /// It is wrong, outdated, or can't be kept.
     pub fn exchange(&mut self, exchange: &Exchange) -> Result<Vec<Answer>, NotDone> {
-        if exchange.run.is_empty() || exchange.run.len() > LONGEST_NAME {
-            return Err(NotDone::Wrong(format!("run is a name of 1 to {LONGEST_NAME} bytes")));
-        }
-        let mut by_account: BTreeMap<&str, Vec<IndexedRequest<'_>>> = BTreeMap::new();
-        for (index, request) in exchange.requests.iter().enumerate() {
-            if request.account.is_empty() || request.account.len() > LONGEST_NAME {
-                let why = format!("account is a name of 1 to {LONGEST_NAME} bytes");
-                return Err(NotDone::Wrong(format!("requests[{index}]: {why}")));
-            }
-            let quota = request.quota();
-            let quota = quota.map_err(|why| NotDone::Wrong(format!("requests[{index}]: {why}")))?;
-            let requests = by_account.entry(&request.account).or_default();
-            requests.push((index, (request, quota)));
-        }
+        let by_account = exchange.by_account().map_err(NotDone::Wrong)?;
         let mut answers = vec![Answer::default(); exchange.requests.len()];
-        for (account, requests) in by_account {
-            let (indexes, requests): (Vec<usize>, Vec<_>) = requests.into_iter().unzip();
+        for AccountRequests { account, indexes, requests } in by_account {
             let own = self.exchange_in(account, exchange, &requests)?;
             for (index, answer) in indexes.into_iter().zip(own) {
                 answers[index] = answer;
@@ -206,12 +192,6 @@ impl Accounts {
         Ok(())
     }
 }
-
-/// A request and its limit, with its index in the exchange.
-type IndexedRequest<'a> = (usize, (&'a Request, Quota));
-
-/// Longest name of a run or an account, in bytes.
-const LONGEST_NAME: usize = 200;
 
 fn file_of(directory: &Path, account: &str) -> PathBuf {
     directory.join(format!("{}.json", &blake3::hash(account.as_bytes()).to_hex()[..32]))

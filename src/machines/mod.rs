@@ -1,6 +1,6 @@
 //! A job on several machines: stored for workers without its secrets, and worked on by them.
 //!
-//! - `shared_limits`: which workers share their limits
+//! - `shared_limits`: which limits workers share
 //! - `stored`: what a store keeps of a job
 //! - `begin`: a run that has its rows done by workers of other processes
 //! - `submit`: rows for workers, by a command that leaves

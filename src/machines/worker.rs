@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::announced;
 use super::claimed::{ClaimedRows, HeldRecords, Work};
-use super::{shared_limits, stored};
+use super::stored;
 use crate::engine::Run;
 use crate::error::{Error, ErrorKind};
 use crate::metrics::Sending;
@@ -152,6 +152,7 @@ fn work_on(
     let rows = ProgramRows::numbered(Box::new(rows));
     let parts = JobParts { rows: Some(rows), ..JobParts::default() };
     let mut plan = Plan::with_parts(&job, environment, &parts)?;
+    plan.share_limits_by(&store.limits());
     let (intents, announced) = announced::channel();
     let log = IntentLog::of_queue(intents);
     plan.output.set_queue_sink(Box::new(HeldRecords(work.clone())), fields.get("run"), log);
@@ -161,10 +162,8 @@ fn work_on(
     let run = Run::new(plan);
     run.share_limits()?;
     work.set_run(run.clone());
-    let limits = shared_limits::group(&run, &consumer)?;
-    shared_limits::check(store, name, &mut *queue(), &consumer, &limits)?;
     tell(&format!("takes rows of {name}, as {consumer}"));
-    let helpers = Helpers::start(&work, &run, queue, queue_terms, shutdown, limits)?;
+    let helpers = Helpers::start(&work, &run, queue, queue_terms, shutdown)?;
     let report = run.run();
     announced.close();
     helpers.end(&work, queue());
@@ -217,7 +216,6 @@ impl Helpers {
         queue: impl Fn() -> Box<dyn Queue>,
         terms: QueueTerms,
         shutdown: &Shutdown,
-        limits: String,
     ) -> Result<Helpers, Error> {
         let has_ended = Arc::new(AtomicBool::new(false));
         let failed = |error: std::io::Error| Error::stopped(error.to_string());
@@ -227,7 +225,6 @@ impl Helpers {
             queue: queue(),
             every: MAX_BEAT.min(terms.lease / 3),
             lease: terms.lease,
-            limits,
             is_paused: false,
         };
         let committer = Committer {
@@ -267,8 +264,6 @@ struct Keeper {
     queue: Box<dyn Queue>,
     every: Duration,
     lease: Duration,
-    /// The workers that the limits are shared with.
-    limits: String,
     /// Whether the run is paused as its job is, or as the store can't be reached.
     is_paused: bool,
 }
@@ -308,7 +303,6 @@ impl Keeper {
         let about = json!({
             "in_flight": sending.in_flight,
             "waiting": sending.waiting,
-            "limits": self.limits,
             "rows": self.run.metrics().ok() + self.run.metrics().failed(),
         });
         let (state, lost) = self.queue.beat(&about.to_string(), &leases).map_err(drop)?;

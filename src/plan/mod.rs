@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::format::KeepBody;
 use crate::judge::MaxFailures;
 use crate::limit::{self, Policy, UsedBefore, Workload};
+use crate::limit_store::StoreAddress;
 use crate::price::{PriceList, Usd};
 use crate::quota_store::{self, QuotaAccount, SharedLimit, StoreAccess};
 use crate::render::RenderContext;
@@ -450,6 +451,13 @@ impl Plan {
         }
     }
 
+    /// Shares the limits with the runs that use this store, unless the job says how.
+    pub(crate) fn share_limits_by(&mut self, store: &StoreAddress) {
+        if self.limited_stages().any(Stage::shares) && self.limit_store.is_none() {
+            self.limit_store = Some(StoreAccess::Store(store.clone()));
+        }
+    }
+
     /// Notes it if the limits would be this run's alone, because what other runs use can't be
     /// kept.
     ///
@@ -457,9 +465,7 @@ impl Plan {
     /// A run would not begin without it.
     pub fn check_sharing(&mut self) -> Result<(), Error> {
         if let Some(store) = &self.limit_store {
-            if let Err(error) = store.ledger()?.salt() {
-                self.notes.push(error.to_string());
-            }
+            self.notes.extend(store.check()?.map(|error| error.to_string()));
             return Ok(());
         }
         if let Some(Err(why)) = self.open_accounts(quota_store::check)? {

@@ -10,6 +10,7 @@ use super::{
     NewChunk, Outcome, Queue, QueueError, QueueTerms, WaitingChunk, numbers,
 };
 use crate::error::Error;
+use crate::limit_store::{RedisLimits, StoreAddress};
 
 /// Time for which the facts of a job that has ended can still be seen: a day.
 const STAYS: Duration = Duration::from_secs(86_400);
@@ -57,6 +58,11 @@ impl RedisStore {
     pub fn jobs(&self) -> Result<Vec<String>, Error> {
         let jobs = throng_redis::jobs(&mut Connection::new(&self.address));
         jobs.map_err(|error| queue_error(error).into_error())
+    }
+
+    /// The limits that the server keeps for the workers of its jobs.
+    pub fn limits(&self) -> StoreAddress {
+        StoreAddress::Redis(RedisLimits::of_queue(&self.address))
     }
 
     fn job(&self, job: &str) -> JobQueue {

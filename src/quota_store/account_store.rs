@@ -6,18 +6,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::QuotaAccount;
 use crate::error::Error;
 use crate::limit::{
-    AccountNames, FileQuotaStore, LedgerError, NamedAccount, QuotaStore, RemoteQuotaStore,
-    ScopeKey, Settings, Sharing,
+    AccountNames, FileQuotaStore, Ledger, LedgerError, NamedAccount, QuotaStore, RemoteQuotaStore,
+    ScopeKey, Settings, Sharing, ValueLedger,
 };
 use crate::limit_server::{HttpLedger, TokenSource};
+use crate::limit_store::StoreAddress;
 
 /// The store on the network that a job shares its limits through.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreAccess {
-    /// Its URL.
-    pub url: String,
-    token: Option<TokenSource>,
-    cacert: Option<PathBuf>,
+#[derive(Debug, Clone)]
+pub enum StoreAccess {
+    /// A limit server.
+    Server {
+        /// Its URL.
+        url: String,
+        /// The source of the token that it wants.
+        token: Option<TokenSource>,
+        /// The certificate that it is trusted by.
+        cacert: Option<PathBuf>,
+    },
+    /// A store of others.
+    Store(StoreAddress),
+}
+
+/// A connection to such a store.
+enum OpenStore {
+    Server(HttpLedger),
+    Store(ValueLedger),
 }
 
 /// The accounts that a run shares.
@@ -58,6 +72,9 @@ impl StoreAccess {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Option<StoreAccess>, Error> {
         let Sharing::Store(url) = &settings.sharing else { return Ok(None) };
+        if let Some(address) = StoreAddress::parse(url, environment)? {
+            return Ok(Some(StoreAccess::Store(address)));
+        }
         crate::limit_server::ServerAddress::parse(url)
             .map_err(|why| Error::plan(format!("limit.share (--share): {why}")))?;
         let token =
@@ -70,16 +87,26 @@ impl StoreAccess {
                 }
                 None => None,
             };
-        Ok(Some(StoreAccess { url: url.clone(), token, cacert: settings.share_cacert.clone() }))
+        let cacert = settings.share_cacert.clone();
+        Ok(Some(StoreAccess::Server { url: url.clone(), token, cacert }))
     }
 
-    /// The server.
+    /// Checks that the store can be used: why it can't, if so.
     ///
     /// # Errors
     /// The token or the certificate can't be read.
-    pub fn ledger(&self) -> Result<HttpLedger, Error> {
-        let token = self.token.as_ref().map(TokenSource::read).transpose()?;
-        HttpLedger::new(&self.url, token, self.cacert.as_deref())
+    pub fn check(&self) -> Result<Option<LedgerError>, Error> {
+        Ok(self.connect()?.salt().err())
+    }
+
+    fn connect(&self) -> Result<OpenStore, Error> {
+        Ok(match self {
+            StoreAccess::Server { url, token, cacert } => {
+                let token = token.as_ref().map(TokenSource::read).transpose()?;
+                OpenStore::Server(HttpLedger::new(url, token, cacert.as_deref())?)
+            }
+            StoreAccess::Store(address) => OpenStore::Store(address.ledger()),
+        })
     }
 
     /// Opens the accounts of the store.
@@ -87,7 +114,7 @@ impl StoreAccess {
     /// # Errors
     /// It doesn't answer, or refuses.
     pub fn open(&self, account: &QuotaAccount) -> Result<AccountStore, Error> {
-        let mut ledger = self.ledger()?;
+        let mut ledger = self.connect()?;
         let salt = ledger.salt().map_err(|error| Error::plan(error.to_string()))?;
         let outages: Arc<Mutex<StoreOutages>> = Arc::default();
         let noted = outages.clone();
@@ -99,10 +126,30 @@ impl StoreAccess {
                 outages.first = error.to_string();
             }
         };
-        let store =
-            RemoteQuotaStore::start(Box::new(ledger), names_of(salt, account), Box::new(announce))
-                .map_err(|error| Error::stopped(error.to_string()))?;
+        let store = RemoteQuotaStore::start(
+            ledger.into_ledger(),
+            names_of(salt, account),
+            Box::new(announce),
+        )
+        .map_err(|error| Error::stopped(error.to_string()))?;
         Ok(AccountStore::Remote { store, salt, outages })
+    }
+}
+
+impl OpenStore {
+    /// The salt of the accounts' names.
+    fn salt(&mut self) -> Result<[u8; 32], LedgerError> {
+        match self {
+            OpenStore::Server(server) => server.salt(),
+            OpenStore::Store(store) => store.check().map(|()| StoreAddress::salt()),
+        }
+    }
+
+    fn into_ledger(self) -> Box<dyn Ledger> {
+        match self {
+            OpenStore::Server(server) => Box::new(server),
+            OpenStore::Store(store) => Box::new(store),
+        }
     }
 }
 

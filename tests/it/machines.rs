@@ -158,7 +158,7 @@ fn a_server_that_refuses_or_is_none_is_told_before_anything_is_sent() {
     shared(&api.url()).exits(2).says("is no limit server of throng");
     shared("http://limits.example:8098").exits(2).says("--tls-cert");
     shared("https://user:pass@limits.example").exits(2).says("--share-token");
-    shared("somewhere").exits(2).says("machine, none, or the URL of a limit server");
+    shared("somewhere").exits(2).says("machine, none, the URL of a limit server");
     throng("limit").flags("serve --listen 0.0.0.0:0").exits(2).says("--token env:NAME");
     throng("limit").flags("serve --listen 127.0.0.1:0 --token secret").exits(2).says("env:NAME");
 
@@ -176,7 +176,7 @@ fn a_server_that_refuses_or_is_none_is_told_before_anything_is_sent() {
     shared(&url).exits(2).says("self-signed");
     let trusting = |token: &str| {
         let run = shared(&url).arg("--share-cacert", &cert).env("THRONG_LIMIT_TOKEN", token);
-        run.flags("--linger 100ms")
+        run.flags("--linger 100ms --timeout 1s")
     };
     trusting("wrong").exits(2).says("the token is not that of this server");
     let ended = trusting("right").exits(0);

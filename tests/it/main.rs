@@ -16,6 +16,7 @@ mod probed;
 mod proxy;
 mod recorder;
 mod stored;
+mod stores;
 mod streams;
 mod terminator;
 

@@ -9,13 +9,19 @@ use crate::error::StoreError;
 
 /// A library, whose name and functions carry the hash of its text: versions stand side by side.
 pub(crate) struct Library {
+    name: &'static str,
     text: &'static str,
 }
 
 impl Library {
     /// The library with this text, in which `HASH` stands for its hash.
     pub const fn new(text: &'static str) -> Library {
-        Library { text }
+        Library::named("", text)
+    }
+
+    /// The library with this text, and this name before the hash.
+    pub const fn named(name: &'static str, text: &'static str) -> Library {
+        Library { name, text }
     }
 
     fn hash(&self) -> String {
@@ -30,11 +36,24 @@ impl Library {
         keys: &[&str],
         arguments: &[&[u8]],
     ) -> Result<Value, StoreError> {
+        self.call_after(connection, function, keys, arguments, |_| Ok(()))
+    }
+
+    /// Calls a function. Where the library is missing, acts first, and then loads it.
+    pub fn call_after(
+        &self,
+        connection: &mut Connection,
+        function: &str,
+        keys: &[&str],
+        arguments: &[&[u8]],
+        act: impl FnOnce(&mut Connection) -> Result<(), StoreError>,
+    ) -> Result<Value, StoreError> {
         let hash = self.hash();
         let mut command = redis::cmd("FCALL");
         command.arg(format!("throng_{hash}_{function}")).arg(keys.len()).arg(keys).arg(arguments);
         match connection.call(&command, Duration::ZERO) {
             Err(StoreError::Refused(why)) if why.contains("Function not found") => {
+                act(connection)?;
                 self.load(connection, &hash)?;
                 connection.call(&command, Duration::ZERO)
             }
@@ -43,7 +62,8 @@ impl Library {
     }
 
     fn load(&self, connection: &mut Connection, hash: &str) -> Result<(), StoreError> {
-        let text = format!("#!lua name=throng_{hash}\n{}", self.text.replace("HASH", hash));
+        let Library { name, text } = self;
+        let text = format!("#!lua name=throng_{name}{hash}\n{}", text.replace("HASH", hash));
         let mut command: Cmd = redis::cmd("FUNCTION");
         command.arg("LOAD").arg("REPLACE").arg(text);
         connection.call(&command, Duration::ZERO).map(drop)

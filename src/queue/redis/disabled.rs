@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{JobFacts, JobFields, JobState, Queue, QueueError, QueueTerms};
 use crate::error::Error;
+use crate::limit_store::StoreAddress;
 
 const WHY: &str = "this build has no Redis: build with --features redis";
 
@@ -34,6 +35,10 @@ impl RedisStore {
     }
 
     pub fn jobs(&self) -> Result<Vec<String>, Error> {
+        match *self.0 {}
+    }
+
+    pub fn limits(&self) -> StoreAddress {
         match *self.0 {}
     }
 

@@ -109,7 +109,7 @@ impl FromStr for Sharing {
                 Ok(Sharing::Store(url.to_owned()))
             }
             _ => Err(format!(
-                "share is machine, none, or the URL of a limit server such as https://limits.example:8098 or unix:/run/limits.sock, not {text:?}"
+                "share is machine, none, the URL of a limit server such as https://limits.example:8098 or unix:/run/limits.sock, or that of Redis or Valkey such as redis://limits.example, not {text:?}"
             )),
         }
     }

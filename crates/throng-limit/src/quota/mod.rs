@@ -31,8 +31,9 @@ pub use leased::{LeaseReply, LeaseRequest, LeasedLimiter, QuotaHandle, QuotaStor
 mod machine;
 mod remote;
 pub use remote::{
-    AccountLimits, Answer, Exchange, Ledger, LedgerError, LimitBalance, RemoteQuotaStore, Request,
-    StoreMemory,
+    AccountLimits, AccountRequests, Answer, ChangedValue, Exchange, Ledger, LedgerError,
+    LimitBalance, RemoteQuotaStore, Request, StoreMemory, StoreStart, StoredValue, ValueLedger,
+    ValueStore,
 };
 #[cfg(test)]
 pub(crate) use remote::{Mailbox, MailboxHandle};

@@ -25,14 +25,12 @@ use crate::quota::arrivals::{Arrivals, PAST, is_zero};
 use crate::quota::clocks::{ClockReading, ClockSnapshot, line, micros, signed, since_start};
 use crate::quota::leased::{LeaseReply, LeaseRequest};
 use crate::quota::runs::id_of;
-use crate::quota::terms::Quota;
+use crate::quota::terms::{Quota, SEND_TIME};
 use crate::quota::turns::Turns;
 use crate::time::Time;
 
 /// Tolerance between both clocks in microseconds: they are read one after the other.
 const CLOCK_TOLERANCE: i64 = 50_000;
-/// Time for which a permit may be held before its attempt is sent, after a lease has ended.
-const SEND_TIME: Duration = Duration::from_secs(1);
 /// Time by which a run may be late to ask for units that are kept for it.
 const TURN: Duration = Duration::from_millis(30);
 /// Such a time of a run on another machine, whose requests come together and over a network.

@@ -18,6 +18,8 @@ use crate::window::WindowKind;
 const LONGER_THAN: Duration = Duration::from_secs(600);
 /// Number of units above which several share one entry.
 const EXACT: u64 = 512;
+/// Time for which a permit may be held before its attempt is sent, after a lease has ended.
+pub(crate) const SEND_TIME: Duration = Duration::from_secs(1);
 /// Fastest rate, in units per second, of which each answer is reported at once.
 const REPORTED_AT_ONCE: f64 = 500.0;
 
@@ -237,6 +239,17 @@ impl Quota {
     #[must_use]
     pub fn lease(&self) -> Duration {
         (self.terms.span / 60).max(Duration::from_secs(1))
+    }
+
+    /// For how long after the last word of a run, at most, it may still send and wait for an
+    /// answer: until its lease has ended, and the longest wait is over.
+    pub(crate) fn unheard(&self) -> Duration {
+        self.lease() + SEND_TIME + self.timeout.max(self.linger)
+    }
+
+    /// The longest time for which anything counts that is leased now.
+    pub(crate) fn longest_use(&self) -> Duration {
+        self.unheard() + self.linger + self.period.max(self.terms.span) * 2
     }
 
     /// Whether an answer is reported at once, so that after a crash only what was in flight

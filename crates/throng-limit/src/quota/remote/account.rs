@@ -272,14 +272,14 @@ fn new_state(
     request: &Request,
     quota: &Quota,
 ) -> QuotaState {
-    if request.known {
+    let since = match memory {
         // The store has lost it.
-        QuotaState::full(now, quota, now.time)
-    } else if memory == StoreMemory::SinceStart {
-        QuotaState::full(now, quota, Time::ZERO)
-    } else {
-        QuotaState::default()
-    }
+        _ if request.known => now.time,
+        StoreMemory::SinceStart => Time::ZERO,
+        StoreMemory::Whole => return QuotaState::default(),
+    };
+    // A run that had leased units may send and wait for so long without a word.
+    QuotaState::full(now, quota, since.after(quota.unheard()))
 }
 
 /// The number of a handle within its run.

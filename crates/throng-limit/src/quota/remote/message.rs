@@ -1,5 +1,6 @@
 //! What a run asks a store on the network, and what it is answered. Pure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,17 @@ pub struct Exchange {
     pub sequence: u64,
     /// What the run asks of each limit.
     pub requests: Vec<Request>,
+}
+
+/// The requests of an exchange that are of one account.
+#[derive(Debug)]
+pub struct AccountRequests<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// The index of each request in the exchange.
+    pub indexes: Vec<usize>,
+    /// The requests, and the limits that they are about.
+    pub requests: Vec<(&'a Request, Quota)>,
 }
 
 /// What a run tells of one limit, and asks. Times are in milliseconds.
@@ -134,6 +146,9 @@ enum LifetimeFigures {
     Leak { per_unit: u64, skew: u64 },
 }
 
+/// Longest name of a run or an account, in bytes.
+const LONGEST_NAME: usize = 200;
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -237,6 +252,33 @@ impl LifetimeFigures {
 /// The store asks such a window only with its own calendar.
 fn fixed(edges: WindowEdges, skew: u64) -> Arc<dyn WindowKind> {
     Arc::new(Fixed::new(edges, Calendar::new(jiff::Timestamp::UNIX_EPOCH), of_nanos(skew)))
+}
+
+impl Exchange {
+    /// The requests of each account.
+    ///
+    /// # Errors
+    /// What is wrong with the exchange.
+    pub fn by_account(&self) -> Result<Vec<AccountRequests<'_>>, String> {
+        let is_name = |name: &str| (1..=LONGEST_NAME).contains(&name.len());
+        if !is_name(&self.run) {
+            return Err(format!("run is a name of 1 to {LONGEST_NAME} bytes"));
+        }
+        let mut all: BTreeMap<&str, AccountRequests<'_>> = BTreeMap::new();
+        for (index, request) in self.requests.iter().enumerate() {
+            let account = request.account.as_str();
+            if !is_name(account) {
+                let why = format!("account is a name of 1 to {LONGEST_NAME} bytes");
+                return Err(format!("requests[{index}]: {why}"));
+            }
+            let quota = request.quota().map_err(|why| format!("requests[{index}]: {why}"))?;
+            let new = || AccountRequests { account, indexes: Vec::new(), requests: Vec::new() };
+            let of_account = all.entry(account).or_insert_with(new);
+            of_account.indexes.push(index);
+            of_account.requests.push((request, quota));
+        }
+        Ok(all.into_values().collect())
+    }
 }
 
 impl Request {

@@ -4,7 +4,8 @@
 //! out. `account` is the arithmetic of such a store, which is the same for all: it applies the
 //! requests of a run to the limits of an account. `mailbox` has the requests of all limiters of
 //! a run, and `store` the thread that takes them to the ledger, so that no limiter waits for a
-//! network.
+//! network. `compared` is a ledger over a store of others that changes values by comparing their
+//! versions, and `values` the value of an account there.
 //!
 //! **Guarantee.** Times cross as ages, which the store takes from its own clock when it reads
 //! them: a delay makes a unit count longer, and a client's wrong clock makes no difference. A
@@ -15,13 +16,17 @@
 //! run counts its lease from when it has asked, which is earlier than when the store does.
 
 mod account;
+mod compared;
 mod ledger;
 mod mailbox;
 mod message;
 mod store;
+mod values;
 pub use account::{AccountLimits, LimitBalance, StoreMemory};
+pub use compared::{ChangedValue, StoredValue, ValueLedger, ValueStore};
 pub use ledger::{Ledger, LedgerError};
 #[cfg(test)]
 pub(crate) use mailbox::{Mailbox, MailboxHandle};
-pub use message::{Answer, Exchange, Request};
+pub use message::{AccountRequests, Answer, Exchange, Request};
 pub use store::RemoteQuotaStore;
+pub use values::StoreStart;

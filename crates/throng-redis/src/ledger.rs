@@ -1,0 +1,215 @@
+//! The limits that runs share: a value for each account, which clients change by comparing
+//! versions.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use crate::address::Address;
+use crate::checks::{ServerFacts, check};
+use crate::connection::Connection;
+use crate::error::StoreError;
+use crate::functions::Library;
+
+static LIBRARY: Library = Library::named("limits_", include_str!("ledger.lua"));
+
+/// The key of the start of the server's memory of limits.
+const START: &str = "throng:{limits}:start";
+
+/// The key that is there for a moment on a server that has never had limits.
+const NEW: &str = "throng:{limits}:new";
+
+/// The beginning of the keys of accounts.
+const ACCOUNT: &str = "throng:{limits}:account:";
+
+/// Seconds for which it is told that a server has never had limits.
+const TOLD: u64 = 10;
+
+/// The values of accounts in a server.
+pub struct LimitValues {
+    connection: Connection,
+    /// Facts of the server that the connection leads to; none until they are asked for.
+    facts: Option<ServerFacts>,
+    /// The id of a memory whose clock was set forward.
+    distrusted: String,
+}
+
+/// The values of some accounts at one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadValues {
+    /// The id of the server's memory: one with another id may have forgotten something.
+    pub memory: String,
+    /// The time since which nothing was forgotten, in microseconds since 1970 by the server's
+    /// clock.
+    pub since: u64,
+    /// The time of the reading by the server's clock.
+    pub now: u64,
+    /// The version and the value of each account; both are empty where it has none.
+    pub values: Vec<(String, Vec<u8>)>,
+}
+
+/// A new value of an account.
+#[derive(Debug, Clone)]
+pub struct NewValue {
+    /// The account.
+    pub account: String,
+    /// The version that was read.
+    pub before: String,
+    /// The new version, which no other value has.
+    pub version: String,
+    /// The value.
+    pub value: Vec<u8>,
+    /// Time for which it has to be kept.
+    pub kept: Duration,
+}
+
+impl LimitValues {
+    /// The values in the server at this address. No connection is made.
+    #[must_use]
+    pub fn new(address: &Address) -> LimitValues {
+        let connection = Connection::new(address);
+        LimitValues { connection, facts: None, distrusted: String::new() }
+    }
+
+    /// Checks that the server throws nothing away. One that forgets all when it ends will do: it
+    /// counts as one that knows nothing of what was before its start.
+    ///
+    /// # Errors
+    /// The server can't be reached, or is not fit.
+    pub fn check(&mut self) -> Result<(), StoreError> {
+        self.facts = Some(check(&mut self.connection, true)?);
+        Ok(())
+    }
+
+    /// The clock of the memory with this id was set forward: another memory begins.
+    pub fn distrust(&mut self, memory: &str) {
+        memory.clone_into(&mut self.distrusted);
+    }
+
+    /// Reads the values of accounts.
+    ///
+    /// # Errors
+    /// The server can't be reached.
+    pub fn read(&mut self, accounts: &[&str]) -> Result<ReadValues, StoreError> {
+        let keeps = if self.facts()?.sync.as_deref() == Some("always") { "1" } else { "0" };
+        let distrusted = self.distrusted.clone();
+        let answer = self.call("read", accounts, &[keeps.as_bytes(), distrusted.as_bytes()])?;
+        parse(&answer).filter(|read| read.values.len() == accounts.len()).ok_or_else(unexpected)
+    }
+
+    /// Changes the values of accounts whose versions are still those that were read, in the memory
+    /// with this id. Gives for each of them whether it was.
+    ///
+    /// # Errors
+    /// The server can't be reached. The values may have changed all the same.
+    pub fn commit(&mut self, memory: &str, values: &[NewValue]) -> Result<Vec<bool>, StoreError> {
+        let accounts: Vec<&str> = values.iter().map(|it| it.account.as_str()).collect();
+        let kept: Vec<String> = values.iter().map(|it| it.kept.as_millis().to_string()).collect();
+        let mut arguments = vec![memory.as_bytes()];
+        for (value, kept) in values.iter().zip(&kept) {
+            arguments.extend([
+                value.before.as_bytes(),
+                value.version.as_bytes(),
+                &value.value,
+                kept.as_bytes(),
+            ]);
+        }
+        let Value::Array(done) = self.call("commit", &accounts, &arguments)? else {
+            return Err(unexpected());
+        };
+        Ok(done.iter().map(|done| *done == Value::Int(1)).collect())
+    }
+
+    /// The accounts that have a value.
+    ///
+    /// # Errors
+    /// The server can't be reached.
+    pub fn accounts(&mut self) -> Result<Vec<String>, StoreError> {
+        let (mut accounts, mut cursor) = (Vec::new(), "0".to_owned());
+        loop {
+            let mut command = redis::cmd("SCAN");
+            command.arg(&cursor).arg("MATCH").arg(format!("{ACCOUNT}*")).arg("COUNT").arg(1_000);
+            let answer = self.connection.call(&command, Duration::ZERO)?;
+            let parts = if let Value::Array(parts) = answer { parts } else { Vec::new() };
+            let [next, Value::Array(keys)] = parts.as_slice() else { return Err(unexpected()) };
+            let names = keys.iter().filter_map(text);
+            accounts.extend(names.filter_map(|key| Some(key.strip_prefix(ACCOUNT)?.to_owned())));
+            cursor = text(next).ok_or_else(unexpected)?;
+            if cursor == "0" {
+                accounts.sort();
+                accounts.dedup();
+                return Ok(accounts);
+            }
+        }
+    }
+
+    fn facts(&mut self) -> Result<&ServerFacts, StoreError> {
+        let facts = match self.facts.take() {
+            Some(facts) => facts,
+            None => check(&mut self.connection, true)?,
+        };
+        Ok(self.facts.insert(facts))
+    }
+
+    fn call(
+        &mut self,
+        function: &str,
+        accounts: &[&str],
+        arguments: &[&[u8]],
+    ) -> Result<Value, StoreError> {
+        let appends = self.facts()?.sync.is_some();
+        let accounts: Vec<String> = accounts.iter().map(|it| format!("{ACCOUNT}{it}")).collect();
+        let keys: Vec<&str> =
+            [START, NEW].into_iter().chain(accounts.iter().map(String::as_str)).collect();
+        let tell = |connection: &mut Connection| tell_if_new(connection, appends);
+        let answer = LIBRARY.call_after(&mut self.connection, function, &keys, arguments, tell);
+        if answer.as_ref().is_err_and(StoreError::may_pass) {
+            // The address may lead to another server then.
+            self.facts = None;
+        }
+        answer
+    }
+}
+
+/// Before functions are loaded: tells the server that it has never had limits, if so. Functions stay
+/// where all keys are removed, and so tell an empty server from one that was emptied.
+fn tell_if_new(connection: &mut Connection, appends: bool) -> Result<(), StoreError> {
+    let mut list = redis::cmd("FUNCTION");
+    list.arg("LIST").arg("LIBRARYNAME").arg("throng_limits_*");
+    if connection.call(&list, Duration::ZERO)? != Value::Array(Vec::new()) {
+        return Ok(());
+    }
+    let mut set = redis::cmd("SET");
+    // What appends to a file would know if it had had limits before its process started.
+    let what = if appends { "fresh" } else { "started" };
+    set.arg(NEW).arg(what).arg("NX").arg("EX").arg(TOLD);
+    connection.call(&set, Duration::ZERO).map(drop)
+}
+
+fn parse(answer: &Value) -> Option<ReadValues> {
+    let Value::Array(parts) = answer else { return None };
+    let [memory, since, now, values @ ..] = parts.as_slice() else { return None };
+    let pairs = values.chunks_exact(2).map(|pair| Some((text(&pair[0])?, bytes(&pair[1])?)));
+    Some(ReadValues {
+        memory: text(memory)?,
+        since: text(since)?.parse().ok()?,
+        now: text(now)?.parse().ok()?,
+        values: pairs.collect::<Option<_>>()?,
+    })
+}
+
+fn text(value: &Value) -> Option<String> {
+    bytes(value).and_then(|bytes| String::from_utf8(bytes).ok())
+}
+
+fn bytes(value: &Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes.clone()),
+        Value::SimpleString(text) => Some(text.clone().into_bytes()),
+        _ => None,
+    }
+}
+
+fn unexpected() -> StoreError {
+    StoreError::Refused("the answer of the store's functions is another than theirs".to_owned())
+}

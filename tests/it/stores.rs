@@ -1,0 +1,179 @@
+//! Runs on several machines, which have nothing in common but a store of their limits, by the API's
+//! count: no window over the limit, and nothing refused.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+use throng_mock::{Mock, Settings};
+
+use crate::harness::{Place, Running, Throng, mock, repetitions, run, symbols, throng, until};
+use crate::queued::redis::Redis;
+
+/// Machines that share an account, the store of their limits, and an API that counts.
+struct Machines {
+    place: Place,
+    mock: Mock,
+    redis: Redis,
+}
+
+impl Machines {
+    fn new(limits: &[&str]) -> Machines {
+        Machines::with(limits, Settings::default())
+    }
+
+    fn with(limits: &[&str], settings: Settings) -> Machines {
+        let settings = Settings {
+            limits: limits.iter().map(|limit| limit.parse().unwrap()).collect(),
+            latency: "20ms".parse().unwrap(),
+            ..settings
+        };
+        let machines =
+            Machines { place: Place::new(), mock: mock(settings), redis: Redis::start() };
+        machines.place.file("rows.csv", &symbols(100_000));
+        machines
+    }
+
+    /// A run on the machine with this number.
+    fn run(&self, rate: &str, machine: usize, rows: usize) -> Throng {
+        self.joins(run().quotes(&self.mock.url()), machine)
+            .arg("--input", &self.place.path("rows.csv"))
+            .arg("--take", &rows.to_string())
+            .arg("--rate", rate)
+    }
+
+    /// Has a run share its limits through the store.
+    fn joins(&self, run: Throng, machine: usize) -> Throng {
+        run.env("XDG_STATE_HOME", &self.place.path(&format!("state{machine}")))
+            .arg("--output", &self.place.path(&format!("{machine}.jsonl")))
+            .arg("--share", &self.redis.url())
+            .flags("--workers 1 --concurrency 64 --timeout 500ms --linger 100ms")
+    }
+
+    fn runs(&self, rate: &str, machines: usize, rows: usize) -> Vec<Running> {
+        (0..machines).map(|machine| self.run(rate, machine, rows).start()).collect()
+    }
+
+    fn requests(&self) -> u64 {
+        self.mock.judgement().requests
+    }
+
+    fn until_requests(&self, requests: u64) {
+        until("requests", || self.requests() >= requests);
+    }
+
+    /// All runs end well, and the API has seen no window over the limit and has refused nothing.
+    #[track_caller]
+    fn hold_to_the_end_of(&self, runs: Vec<Running>) {
+        for ended in runs.into_iter().map(Running::ends) {
+            ended.with_code(0);
+        }
+        let judged = self.mock.judgement();
+        assert_eq!(judged.refused, 0, "{judged:?}");
+        let windows = &judged.windows;
+        assert!(windows.iter().all(|it| it.most <= u64::from(it.units)), "{windows:?}");
+    }
+}
+
+#[test]
+fn four_machines_keep_one_limit_through_redis_and_each_has_a_part_of_it() {
+    for (rate, rows) in [("22/1s", 16), ("1000/1s", 500)] {
+        let machines = Machines::new(&[rate]);
+        let runs = machines.runs(rate, 4, rows);
+        machines.until_requests(rows as u64);
+        let shown = throng("limit").flags("show").operand(&machines.redis.url()).exits(0).stdout;
+        assert!(shown.contains(rate) && shown.contains("leased by 4 runs"), "{shown}");
+        machines.hold_to_the_end_of(runs);
+        assert_eq!(machines.requests(), 4 * rows as u64);
+    }
+}
+
+#[test]
+fn tenants_and_tokens_are_counted_over_all_machines() {
+    let partition = Some("query:symbols".parse().unwrap());
+    let machines = Machines::with(&["20/1s"], Settings { partition, ..Settings::default() });
+    let rows: String = (0..100).map(|row| format!("S{}\n", row % 3)).collect();
+    machines.place.file("rows.csv", &format!("symbol\n{rows}"));
+    let tenants = |machine| machines.run("20/1s", machine, 100).arg("--per", "{{ symbol }}");
+    machines.hold_to_the_end_of((0..2).map(|machine| tenants(machine).start()).collect());
+
+    let machines = Machines::new(&["2000 tokens/1s", "25/1s"]);
+    let prompt = |n: u64| json!({ "prompt": format!("question {n}"), "max": 40 + n * 37 % 241 });
+    let rows: String = (0..30).map(|n| format!("{}\n", prompt(n))).collect();
+    let input = machines.place.file("rows.jsonl", &rows);
+    let tokens = |machine| {
+        let run = run().arg("--url", &format!("{}/v1/chat/completions", machines.mock.url()));
+        machines
+            .joins(run, machine)
+            .arg("--json", r#"{"prompt": "{{ prompt }}", "max_tokens": "{{ max }}"}"#)
+            .arg("--input", &input)
+            .arg("--rate", "2000 tokens/1s")
+            .flags("--rate 25/1s --cost tokens=max")
+            .arg("--settle", "tokens=.usage.total_tokens")
+    };
+    machines.hold_to_the_end_of((0..2).map(|machine| tokens(machine).start()).collect());
+}
+
+#[test]
+fn a_store_that_is_killed_or_stands_still_breaks_no_limit() {
+    let mut machines = Machines::new(&["40/1s"]);
+    let runs = machines.runs("40/1s", 2, repetitions(80, 1_000));
+    for step in 1..=repetitions(1, 10) as u64 {
+        machines.until_requests(40 * step);
+        machines.redis.restart();
+        machines.until_requests(40 * step + 20);
+        machines.redis.signal("-STOP");
+        // Longer than a lease.
+        thread::sleep(Duration::from_millis(1_200));
+        machines.redis.signal("-CONT");
+    }
+    machines.hold_to_the_end_of(runs);
+}
+
+#[test]
+fn a_store_that_is_emptied_breaks_no_limit_by_those_who_know_it_nor_by_those_who_are_new() {
+    let machines = Machines::new(&["40/1s"]);
+    let mut runs = machines.runs("40/1s", 2, repetitions(60, 1_000));
+    for step in 1..=repetitions(1, 10) as u64 {
+        machines.until_requests(40 * step);
+        machines.redis.ask(&["FLUSHALL"]);
+        runs.push(machines.run("40/1s", 1 + step as usize, 20).start());
+    }
+    machines.hold_to_the_end_of(runs);
+}
+
+#[test]
+fn a_run_that_is_killed_or_sleeps_beyond_its_lease_breaks_no_limit() {
+    let machines = Machines::new(&["40/1s"]);
+    let runs = machines.runs("40/1s", 2, repetitions(100, 1_000));
+    for step in 1..=repetitions(1, 10) as u64 {
+        machines.until_requests(40 * step);
+        let beside = machines.run("40/1s", 1 + step as usize, 1_000).start();
+        machines.until_requests(40 * step + 40);
+        beside.signal("-STOP");
+        machines.until_requests(40 * step + 60);
+        beside.signal("-CONT");
+        beside.signal("-KILL");
+        beside.ends();
+    }
+    machines.hold_to_the_end_of(runs);
+}
+
+#[test]
+fn a_store_that_throws_values_away_or_is_none_is_told_before_anything_is_sent() {
+    let machines = Machines::new(&["40/1s"]);
+    let run = || machines.run("40/1s", 0, 5);
+    machines.redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    run().exits(2).says("CONFIG SET maxmemory-policy noeviction");
+    let shared = |url: &str| {
+        let place = &machines.place;
+        let throng =
+            crate::harness::run().quotes(&machines.mock.url()).files(place, 5, "out.jsonl");
+        throng.arg("--share", url).flags("--rate 40/1s").exits(2)
+    };
+    shared("redis://127.0.0.1:1").says("the store redis://127.0.0.1:1: ");
+    let refused = shared("redis://:hush@127.0.0.1:1");
+    refused.says("set THRONG_REDIS_PASSWORD");
+    assert!(!refused.stderr.contains("hush"), "{}", refused.stderr);
+    assert_eq!(machines.requests(), 0);
+}
