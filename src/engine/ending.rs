@@ -42,6 +42,10 @@ fn why_no_permit(context: &RunContext, stage_index: usize, error: &AcquireError)
             let zone = rule.and_then(Rule::zone);
             let go_on = go_on_after(context, *free_in, zone);
             let failing = limit.as_ref().and_then(|_| context.outages.failing());
+            // Requests to another target hold nothing of this one's limits.
+            let own = stage.renderer.fixed_uri().as_ref().and_then(Origin::of);
+            let failing = failing
+                .filter(|(origin, _)| context.targets.is_none() || own.as_ref() == Some(origin));
             let (outage, linger) = match failing {
                 Some((origin, cause)) => (
                     format!("{}: {cause}, and ", origin.authority()),

@@ -12,7 +12,7 @@ use crate::auth::{Login, Signer};
 use crate::error::Error;
 use crate::limit::{Estimate, Guard, Policy, QuotaBalance, Time, Workload, duration};
 use crate::poll::Poll;
-use crate::price::Usd;
+use crate::price::{PriceList, Usd};
 use crate::quota_store::{self, SharedLimit};
 use crate::render::{EmbeddedKey, keys_in_data, keys_in_url, may_be_key};
 use crate::report::escape;
@@ -116,7 +116,11 @@ impl Plan {
                 (_, _, []) => "no limit".to_owned(),
                 (_, _, names) => names.join(" and "),
             };
-            let line = format!("{}: {url}, under {limits}", target.name);
+            let price = match &*listed(&target.price) {
+                "" => String::new(),
+                prices => format!(", at {prices}"),
+            };
+            let line = format!("{}: {url}, under {limits}{price}", target.name);
             let Some(before) = place.checked_sub(1).map(|before| &self.targets[before]) else {
                 return self.secrets.hide(line);
             };
@@ -303,12 +307,7 @@ impl Plan {
         let Some(prices) = self.first().prices.as_ref().filter(|_| !self.prices.is_empty()) else {
             return Vec::new();
         };
-        let units = self.prices.units();
-        let listed: Vec<String> = (0..)
-            .zip(&units)
-            .filter_map(|(place, unit)| Some(format!("{unit} {}", self.prices.price(place)?)))
-            .collect();
-        let listed = listed.join(", ");
+        let (units, listed) = (self.prices.units(), listed(&self.prices));
         let policy = &self.first().policy;
         let is_unknown = |unit: &&String| {
             policy.units().iter().skip(1).any(|known| known == *unit)
@@ -321,7 +320,7 @@ impl Plan {
             Some((work, money)) => self.estimated(work.rows, money, work.sum.units.first()),
         };
         let what = if prices.may_differ { "; answers tell the true costs" } else { "" };
-        let mut lines = vec![format!("{sum} ({listed}){what}")];
+        let mut lines = vec![format!("{sum} ({listed}){what}{}", self.alone())];
         if !unknown.is_empty() {
             lines.push(format!(
                 "{} come on top: only answers tell how many there are (limit.cost or --cost gives an estimate)",
@@ -332,6 +331,12 @@ impl Plan {
             lines.push("the requests of later steps come on top".to_owned());
         }
         lines
+    }
+
+    /// That a figure is of the job's own target, where there are others.
+    fn alone(&self) -> String {
+        let own = self.targets.first();
+        own.map_or_else(String::new, |own| format!("; by {} alone", own.name))
     }
 
     /// The estimate of all rows and of each.
@@ -431,7 +436,8 @@ impl Plan {
             (Some(least), Some(later)) => {
                 let rows = self.work_left(work.rows);
                 let later = if later == least { "also".to_owned() } else { later };
-                format!("at least {least} for {rows}; {later} if each answer takes {each}")
+                let alone = self.alone();
+                format!("at least {least} for {rows}; {later} if each answer takes {each}{alone}")
             }
             _ if self.first().policy.is_unlimited() => "no limit, no bound".into(),
             _ => "no limit on the rate, no bound".into(),
@@ -549,6 +555,13 @@ fn quota_left(limit: &SharedLimit) -> String {
         quota.unit,
         quota.name
     )
+}
+
+/// The prices of units in one line.
+fn listed(prices: &PriceList) -> String {
+    let units = prices.units().into_iter().enumerate();
+    let all = units.filter_map(|(place, unit)| Some(format!("{unit} {}", prices.price(place)?)));
+    all.collect::<Vec<_>>().join(", ")
 }
 
 /// A request as people may see it: without its keys, and without what the signer adds, or has

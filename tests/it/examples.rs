@@ -86,6 +86,7 @@ fn reviews_from_prompts_to_parquet_within_a_budget() {
     throng("convert").operand(&table).operand(&place.path("reviews.jsonl")).exits(0);
     let records = place.records("reviews.jsonl");
     let labels = each(&records, "label");
+    assert!(records.iter().all(|record| record["_target"] == "small"));
     assert!(
         records.len() == 12
             && labels.iter().all(|it| ["good", "bad", "mixed"].iter().any(|label| it == label))

@@ -8,7 +8,8 @@ use throng_mock::{Judgement, Mock, Settings};
 
 use crate::gateway::{Gateway, Way};
 use crate::harness::{
-    Place, Throng, assert_one_record_per_row, each, mock, plain_mock, run, symbols, throng, until,
+    Place, Throng, assert_one_record_per_row, each, free_port, mock, plain_mock, run, symbols,
+    throng, until,
 };
 use crate::recorder::{Recorder, answer, json as ok};
 
@@ -70,13 +71,14 @@ fn counts<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
 
 #[test]
 fn the_second_answers_while_the_first_is_out_and_the_first_again_once_it_is_back() {
-    let (place, first, second) = (Place::new(), limited("20/500ms"), limited("10/500ms"));
+    const ROWS: usize = 160;
+    let (place, first, second) = (Place::new(), limited("40/400ms"), limited("10/500ms"));
     let gateway = Gateway::before(first.addr());
     let job = job(
         &place,
-        200,
+        ROWS,
         [&gateway.url(), &second.url()],
-        "limit = { rate = \"20/500ms\", linger = \"100ms\" }\n\
+        "limit = { rate = \"40/400ms\", linger = \"100ms\" }\n\
          retry = { retries = 0, outage-after = \"100ms\", outage-failures = 3 }\n\
          send = { timeout = \"500ms\", connect-timeout = \"300ms\" }\n\
          workers = { count = 2, concurrency = 5 }",
@@ -91,11 +93,11 @@ fn the_second_answers_while_the_first_is_out_and_the_first_again_once_it_is_back
     until("the first again", || first.judgement().requests >= before + 10);
     running.ends().with_code(0).says("rows ok by target: first");
     let records = place.records("out.jsonl");
-    assert_one_record_per_row(&records, 200);
+    assert_one_record_per_row(&records, ROWS);
     let by_target = by_target(&records);
     assert_eq!(place.json("summary.json")["targets"], json!(by_target));
     assert_eq!(by_target["second"], second.judgement().requests, "no answer was lost");
-    assert_eq!(by_target["first"] + by_target["second"], 200);
+    assert_eq!(by_target["first"] + by_target["second"], ROWS as u64);
     assert_kept(&first);
     assert_kept(&second);
 }
@@ -140,6 +142,56 @@ fn a_window_that_opens_soon_is_waited_for() {
     assert!(second.judgement().requests > 0);
     assert_kept(&first);
 }
+
+#[test]
+fn where_no_target_is_free_rows_wait_and_all_limits_hold() {
+    let (place, first, second) = (Place::new(), limited("10/400ms"), limited("5/400ms"));
+    let servers = [&*first.url(), &*second.url()];
+    let second_limit = "after = \"10ms\"\nlimit.rate = \"5/400ms\"";
+    ask(&place, &job(&place, ROWS, servers, "limit.rate = \"10/400ms\"", second_limit)).exits(0);
+    assert_one_record_per_row(&place.records("out.jsonl"), ROWS);
+    let asked = [&first, &second].map(|mock| mock.judgement().requests);
+    assert!(asked[0] + asked[1] == ROWS as u64 && asked[1] > 5, "{asked:?}");
+    assert_kept(&first);
+    assert_kept(&second);
+}
+
+#[test]
+fn the_third_answers_where_one_is_out_and_another_has_no_quota_left() {
+    let (place, second, third) = (Place::new(), limited("3/1h"), plain_mock());
+    let out = format!("http://127.0.0.1:{}", free_port());
+    let others = format!(
+        "limit.rate = \"3/1h\"\n[[fallback]]\nname = \"third\"\nrequest.url = \"{}/v6/finance/quote/?symbols={{{{ symbol }}}}\"",
+        third.url()
+    );
+    let job = job(&place, ROWS, [&out, &second.url()], QUICK, &others);
+    ask(&place, &job).exits(0);
+    let by_target = by_target(&place.records("out.jsonl"));
+    assert_eq!(by_target, counts([("second", 3), ("third", ROWS as u64 - 3)]));
+    assert_eq!((second.judgement().requests, third.judgement().requests), (3, ROWS as u64 - 3));
+}
+
+#[test]
+fn a_run_ends_where_no_target_is_worth_waiting_for_and_resume_goes_on() {
+    let (place, first, second) = (Place::new(), limited("10/1h"), plain_mock());
+    let gateway = Gateway::before(second.addr());
+    gateway.turn(Way::Refuse);
+    let servers = [&*first.url(), &*gateway.url()];
+    let job = job(&place, ROWS, servers, &format!("limit.rate = \"10/1h\"\n{QUICK}"), "");
+    let ended = ask(&place, &job).flags("--max-wait 1s").exits(3);
+    ended.says("no target is free: first: the next request would have to wait for 10/1h");
+    let records = place.records("out.jsonl");
+    assert!(records.len() == 10 && records.iter().all(|record| record["_ok"] == true));
+    gateway.turn(Way::Through);
+    ask(&place, &job).exits(0);
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, ROWS);
+    assert_eq!(by_target(&records), counts([("first", 10), ("second", 50)]));
+}
+
+/// Outages are seen soon.
+const QUICK: &str = "retry = { retries = 0, outage-after = \"100ms\", outage-failures = 3 }\n\
+                     send.connect-timeout = \"300ms\"\nworkers = { count = 2, concurrency = 5 }";
 
 /// A server that fails S3 with this status.
 fn failing(status: &'static str) -> Recorder {
@@ -268,8 +320,8 @@ fn each_target_has_a_price_and_an_answer_that_fails_the_check_goes_on() {
         ),
     );
     let planned = throng("plan").operand(&job).exits(0).stdout;
-    let line = planned.lines().find(|line| line.starts_with("target") && line.contains("1000/1s"));
-    assert!(line.unwrap().contains(&format!("{}/chat", dear.url())), "{planned}");
+    let target = format!("{}/chat, under 1000/1s, at tokens 10/1k", dear.url());
+    assert!(planned.contains(&target) && planned.contains("; by 127.0.0.1:"), "{planned}");
     let ended = ask(&place, &job).exits(0);
     let records = ended.records();
     assert_eq!(each(&records, "text"), ["yes", "yes"]);
