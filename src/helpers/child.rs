@@ -1,40 +1,48 @@
-//! One helper: a process, and threads that move its lines.
+//! One helper: a process, and its pipes.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::vec;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::settings::HelperSettings;
-use crate::hooks::RowError;
+use crate::format::rows::shown;
 use crate::limit::duration;
 use crate::threads;
 
 /// Longest line that a helper may give, in bytes.
-const LONGEST_LINE: u64 = 64 << 20;
+const LONGEST_LINE: usize = 64 << 20;
 /// Longest line of a helper's standard error that is kept, in bytes.
 const LONGEST_ERROR: u64 = 400;
-/// Size of the buffer that a helper's lines are read through, in bytes.
+/// Number of bytes that one call of the system reads at most.
 const BUFFER: usize = 64 << 10;
-/// Number of buffers by which a helper may be ahead of the rows that wait for its lines.
-const AHEAD: usize = 8;
 /// Longest time for which a helper that ended is waited for, so that its last words are there.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A process that answers lines.
+///
+/// One thread writes and reads its pipes, which never block: a helper that does not read holds
+/// up no row for longer than its timeout, and no other thread has to be woken for its lines.
 pub struct Helper {
     command: String,
     child: Child,
-    /// To the thread that writes: a helper that does not read holds up no row for longer than
-    /// its timeout.
-    to: Sender<Vec<u8>>,
-    /// The lines of one buffer at a time, so that threads wake each other seldom.
-    lines: Receiver<Vec<io::Result<Vec<u8>>>>,
-    /// Those of them that no row has yet.
-    waiting: vec::IntoIter<io::Result<Vec<u8>>>,
+    /// None once the helper reads no more.
+    input: Option<ChildStdin>,
+    output: ChildStdout,
+    /// What one call of the system reads.
+    buffer: Box<[u8]>,
+    /// What the helper has written, without what rows had before it was last read.
+    written: Vec<u8>,
+    /// Number of bytes of `written` that rows have had.
+    taken: usize,
+    /// Number of bytes of `written` up to which there is no other end of a line.
+    searched: usize,
     last_words: Arc<Mutex<String>>,
     /// Is closed once the standard error has ended.
     silent: Receiver<()>,
@@ -64,56 +72,140 @@ impl Helper {
         else {
             return Err(failed(io::Error::other("it has no pipes")));
         };
+        // The helper's own ends of the pipes block as before.
+        rustix::io::ioctl_fionbio(&input, true).map_err(|error| failed(error.into()))?;
+        rustix::io::ioctl_fionbio(&output, true).map_err(|error| failed(error.into()))?;
         let last_words = Arc::new(Mutex::new(String::new()));
-        let (to, written) = channel::<Vec<u8>>();
-        let (give, lines) = sync_channel(AHEAD);
         let (ended, silent) = channel();
         let words = last_words.clone();
-        threads::spawn(move || write(&written, input))
-            .and_then(|_| threads::spawn(move || read(output, &give)))
-            .and_then(|_| threads::spawn(move || listen(errors, &words, ended)))
-            .map_err(failed)?;
-        let waiting = Vec::new().into_iter();
-        Ok(Helper { command, child, to, lines, waiting, last_words, silent })
+        threads::spawn(move || listen(errors, &words, ended)).map_err(failed)?;
+        Ok(Helper {
+            command,
+            child,
+            input: Some(input),
+            output,
+            buffer: vec![0; BUFFER].into(),
+            written: Vec::new(),
+            taken: 0,
+            searched: 0,
+            last_words,
+            silent,
+        })
     }
 
-    /// Adds the line that the helper gives for each of these lines, in their order.
+    /// Feeds the helper these lines, and gives each line that it writes to `take`, in their order,
+    /// until `take` has had one for each or says that the helper is of no more use.
     ///
     /// # Errors
-    /// Why there is none for the next line; the helper is of no more use then.
+    /// Why there is no next line, or one too many; the helper is of no more use then.
     pub fn ask(
         &mut self,
         lines: &[Vec<u8>],
         timeout: Duration,
-        answers: &mut Vec<Result<Vec<u8>, RowError>>,
+        mut take: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), String> {
-        // An error shows when the helper's lines are read.
-        let _ = self.to.send(lines.concat());
-        for _ in lines {
-            match self.next_line(timeout)? {
-                Ok(line) => answers.push(Ok(line)),
-                Err(error) => {
-                    return Err(format!("the helper {} gave no line: {error}", self.command));
+        self.read_more()?;
+        self.check_is_read()?;
+        let text = lines.concat();
+        let (mut fed, mut missing) = (0, lines.len());
+        let mut until = Instant::now() + timeout;
+        while missing > 0 {
+            fed += self.feed(&text[fed..])?;
+            while missing > 0
+                && let Some(end) = self.line_end()?
+            {
+                until = Instant::now() + timeout;
+                missing -= 1;
+                let line = &self.written[self.taken..end];
+                self.taken = end;
+                if !take(line) {
+                    return Ok(());
+                }
+            }
+            if missing > 0 && !self.read_more()? {
+                self.wait(fed < text.len(), until, timeout)?;
+            }
+        }
+        self.check_is_read()
+    }
+
+    /// That all of what the helper has written was asked for.
+    fn check_is_read(&self) -> Result<(), String> {
+        let more = &self.written[self.taken..];
+        if more.is_empty() {
+            return Ok(());
+        }
+        let more = shown(&String::from_utf8_lossy(more));
+        Err(self.failed(&format!("gave a line that it was not asked for: {more}")))
+    }
+
+    /// Writes as much of a text as the pipe takes now, and gives the number of bytes.
+    fn feed(&mut self, text: &[u8]) -> Result<usize, String> {
+        let Some(input) = &mut self.input else {
+            return Ok(0);
+        };
+        let mut fed = 0;
+        while fed < text.len() {
+            match input.write(&text[fed..]) {
+                Ok(bytes) => fed += bytes,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    // What it has written until then counts; its end shows where that is read.
+                    self.input = None;
+                    break;
                 }
             }
         }
-        Ok(())
+        Ok(fed)
     }
 
-    /// The helper's next line, which it gives within this time.
-    fn next_line(&mut self, timeout: Duration) -> Result<io::Result<Vec<u8>>, String> {
-        loop {
-            if let Some(line) = self.waiting.next() {
-                return Ok(line);
+    /// Reads what the helper has written meanwhile; false if there is nothing.
+    fn read_more(&mut self) -> Result<bool, String> {
+        let read = loop {
+            match self.output.read(&mut self.buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
             }
-            match self.lines.recv_timeout(timeout) {
-                Ok(lines) => self.waiting = lines.into_iter(),
-                Err(RecvTimeoutError::Timeout) => {
-                    let time = duration::exact(timeout);
-                    return Err(self.failed(&format!("gave no line within {time}")));
-                }
-                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+        };
+        match read {
+            Ok(0) => Err(self.ended()),
+            Ok(bytes) => {
+                self.written.drain(..self.taken);
+                self.searched -= self.taken;
+                self.taken = 0;
+                self.written.extend_from_slice(&self.buffer[..bytes]);
+                Ok(true)
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(self.failed(&format!("gave no line: {error}"))),
+        }
+    }
+
+    /// The end of the next line in `written`; none if the line is not whole yet.
+    fn line_end(&mut self) -> Result<Option<usize>, String> {
+        let end = self.written[self.searched..].iter().position(|byte| *byte == b'\n');
+        self.searched = end.map_or(self.written.len(), |at| self.searched + at + 1);
+        if end.is_none() && self.searched - self.taken >= LONGEST_LINE {
+            return Err(self.failed("gave a line that is longer than 64 MiB"));
+        }
+        Ok(end.is_some().then_some(self.searched))
+    }
+
+    /// Waits until the helper has written more, or, where it is to be fed, until it takes more.
+    fn wait(&self, feeds: bool, until: Instant, timeout: Duration) -> Result<(), String> {
+        let mut pipes = vec![PollFd::new(&self.output, PollFlags::IN)];
+        if feeds && let Some(input) = &self.input {
+            pipes.push(PollFd::new(input, PollFlags::OUT));
+        }
+        let rest = until.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            let time = duration::exact(timeout);
+            return Err(self.failed(&format!("gave no line within {time}")));
+        }
+        match poll(&mut pipes, Timespec::try_from(rest).ok().as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(self.failed(&format!("can't be read: {error}"))),
         }
     }
 
@@ -143,7 +235,7 @@ impl Helper {
 impl Drop for Helper {
     /// Ends the process, with all that it has started.
     fn drop(&mut self) {
-        end_group(&mut self.child);
+        end_group(&self.child);
         // The system reaps it with this process otherwise.
         let _ = self.child.wait();
     }
@@ -151,69 +243,16 @@ impl Drop for Helper {
 
 /// A command in the words of a shell, in a group of its own: a Ctrl-C in the terminal ends the
 /// run, and the run ends its helpers.
-#[cfg(unix)]
 fn shell(command: &str) -> Command {
-    use std::os::unix::process::CommandExt;
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command).process_group(0);
     shell
 }
 
-#[cfg(not(unix))]
-fn shell(command: &str) -> Command {
-    let mut shell = Command::new("cmd");
-    shell.arg("/C").arg(command);
-    shell
-}
-
-#[cfg(unix)]
-fn end_group(child: &mut Child) {
-    use rustix::process::{Pid, Signal, kill_process_group};
+fn end_group(child: &Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // It may have ended.
         let _ = kill_process_group(group, Signal::KILL);
-    }
-}
-
-#[cfg(not(unix))]
-fn end_group(child: &mut Child) {
-    // It may have ended.
-    let _ = child.kill();
-}
-
-/// Writes what it receives, until the helper reads no more.
-fn write(texts: &Receiver<Vec<u8>>, mut input: impl Write) {
-    for text in texts {
-        if input.write_all(&text).and_then(|()| input.flush()).is_err() {
-            return;
-        }
-    }
-}
-
-/// Gives the lines of the helper as they come, until its output ends.
-fn read(output: impl Read, give: &SyncSender<Vec<io::Result<Vec<u8>>>>) {
-    let mut output = BufReader::with_capacity(BUFFER, output);
-    while let Some(first) = read_line(&mut output) {
-        let mut lines = vec![first];
-        while output.buffer().contains(&b'\n') {
-            lines.extend(read_line(&mut output));
-        }
-        if give.send(lines).is_err() {
-            return;
-        }
-    }
-}
-
-/// The next line; none at the end.
-fn read_line(output: &mut impl BufRead) -> Option<io::Result<Vec<u8>>> {
-    let mut line = Vec::new();
-    match output.take(LONGEST_LINE).read_until(b'\n', &mut line) {
-        Ok(0) => None,
-        Ok(_) if line.len() as u64 == LONGEST_LINE => {
-            Some(Err(io::Error::other("its line is longer than 64 MiB")))
-        }
-        Ok(_) => Some(Ok(line)),
-        Err(error) => Some(Err(error)),
     }
 }
 
@@ -244,15 +283,33 @@ mod tests {
         let mut helper = Helper::start(&settings, &[("PATH".into(), path)]).unwrap();
         let lines: Vec<Vec<u8>> = lines.iter().map(|line| format!("{line}\n").into()).collect();
         let mut answers = Vec::new();
-        let ended = helper.ask(&lines, settings.timeout, &mut answers);
-        let text = |answer: Result<Vec<u8>, RowError>| String::from_utf8(answer.unwrap()).unwrap();
-        (answers.into_iter().map(text).collect(), ended)
+        let ended = helper.ask(&lines, settings.timeout, |line| {
+            answers.push(String::from_utf8(line.to_vec()).unwrap());
+            true
+        });
+        (answers, ended)
     }
 
     #[test]
     fn a_helper_answers_each_line() {
         let (answers, ended) = ask("cat", &["a", "b"]);
         assert_eq!((answers, ended), (vec!["a\n".to_owned(), "b\n".to_owned()], Ok(())));
+    }
+
+    #[test]
+    fn lines_may_be_longer_than_a_pipe_holds() {
+        let long = "x".repeat(1 << 20);
+        let (answers, ended) = ask("cat", &[&long, "b", &long]);
+        let lengths: Vec<usize> = answers.iter().map(String::len).collect();
+        assert_eq!((lengths, ended), (vec![(1 << 20) + 1, 2, (1 << 20) + 1], Ok(())));
+    }
+
+    #[test]
+    fn a_line_too_many_is_an_error() {
+        let (answers, ended) = ask(r"read line; printf '%s\nmore\n' $line; cat", &["a"]);
+        let error = ended.unwrap_err();
+        assert_eq!(answers, ["a\n"]);
+        assert!(error.contains(r#"gave a line that it was not asked for: "more"#), "{error}");
     }
 
     #[test]
@@ -278,7 +335,7 @@ mod tests {
         let mut helper = Helper::start(&settings, &[]).unwrap();
         // More than a pipe holds.
         let lines = vec![vec![b'x'; 1 << 20]];
-        let error = helper.ask(&lines, settings.timeout, &mut Vec::new()).unwrap_err();
+        let error = helper.ask(&lines, settings.timeout, |_| true).unwrap_err();
         assert!(error.ends_with("gave no line within 50ms"), "{error}");
     }
 }

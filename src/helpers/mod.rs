@@ -21,6 +21,7 @@ mod protocol;
 mod settings;
 
 use child::Helper;
+use protocol::WrongLine;
 pub use settings::{HelperSettings, or_command};
 
 /// The hook whose helpers make requests; none if the job names no command.
@@ -89,34 +90,59 @@ impl HelperPool {
 
     fn render(&self, rows: &[Row]) -> Vec<Result<RowRequest, RowError>> {
         let lines: Vec<Vec<u8>> = rows.iter().map(protocol::row_line).collect();
-        self.ask(&lines).into_iter().map(|line| protocol::request(&line?)).collect()
+        self.ask(&lines, |at, line| protocol::request(line, rows[at].number))
     }
 
     fn process(&self, rows: &[(Row, Answer)]) -> Vec<Result<Processed, RowError>> {
-        let hide = |text: String| self.vault.secrets().hide(text);
-        let line = |(row, answer): &(Row, Answer)| protocol::answer_line(row, answer, &hide);
+        let secrets = self.vault.secrets();
+        let secrets = (!secrets.is_empty()).then_some(secrets);
+        let line = |(row, answer): &(Row, Answer)| protocol::answer_line(row, answer, secrets);
         let lines: Vec<Vec<u8>> = rows.iter().map(line).collect();
-        self.ask(&lines).into_iter().map(|line| protocol::processed(&line?)).collect()
+        self.ask(&lines, |at, line| protocol::processed(line, rows[at].0.number))
     }
 
-    /// The line that a helper gives for each of these lines. A helper that fails at a line fails
-    /// that row; the lines after it go to a new helper.
-    fn ask(&self, lines: &[Vec<u8>]) -> Vec<Result<Vec<u8>, RowError>> {
-        let mut answers = Vec::with_capacity(lines.len());
-        while answers.len() < lines.len() {
+    /// What is read from the line that a helper gives for each of these lines. A helper that
+    /// fails at a line, or gives a wrong one, fails that row: which line belongs to which row
+    /// after it is not known, so the rows after it go to a new helper.
+    fn ask<T>(
+        &self,
+        lines: &[Vec<u8>],
+        read: impl Fn(usize, &[u8]) -> Result<Result<T, RowError>, WrongLine>,
+    ) -> Vec<Result<T, RowError>> {
+        let mut results = Vec::with_capacity(lines.len());
+        while results.len() < lines.len() {
             let mut helper = match self.take() {
                 Ok(helper) => helper,
                 Err(why) => {
-                    answers.resize(lines.len(), Err(RowError::failed(why)));
-                    return answers;
+                    results.resize_with(lines.len(), || Err(RowError::failed(why.clone())));
+                    return results;
                 }
             };
-            match helper.ask(&lines[answers.len()..], self.settings.timeout, &mut answers) {
-                Ok(()) => self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(helper),
-                Err(why) => answers.push(Err(RowError::failed(why))),
+            let begin = results.len();
+            let mut is_right = true;
+            let asked = helper.ask(&lines[begin..], self.settings.timeout, |line| {
+                let result = read(results.len(), line);
+                is_right = result.is_ok();
+                results.push(result.unwrap_or_else(|WrongLine(why)| Err(RowError::failed(why))));
+                is_right
+            });
+            match asked {
+                Ok(()) if is_right => self.give_back(helper),
+                Ok(()) => {}
+                Err(why) => {
+                    // With a line too many, each line of this helper may be that of another row.
+                    let next = results.len();
+                    let failed = if next < lines.len() { next..next + 1 } else { begin..next };
+                    results.truncate(failed.start);
+                    results.resize_with(failed.end, || Err(RowError::failed(why.clone())));
+                }
             }
         }
-        answers
+        results
+    }
+
+    fn give_back(&self, helper: Helper) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(helper);
     }
 
     fn take(&self) -> Result<Helper, String> {

@@ -90,23 +90,28 @@ fn a_helper_that_crashes_hangs_or_errs_fails_its_row_alone() {
     let script = "    n = it['number']
     if n == 7: sys.exit('out of luck')
     if n == 11: time.sleep(600)
-    if n == 13: print('no JSON', flush=True); continue
-    out = {'values': {'pid': os.getpid()}}
+    if n == 13: print('no JSON', flush=True)
+    if n == 17: print(json.dumps({'number': 16, 'values': {}}), flush=True)
+    out = {'values': {'n': n, 'pid': os.getpid()}}
 ";
     let helped = Helped::new(20, script);
     let flags = "--helpers 1 --helper-timeout 2s --no-brake";
     helped.processed().flags(flags).exits(1);
     let records = helped.records();
     let failed: Vec<&Value> = records.iter().filter(|record| record["_ok"] == false).collect();
-    assert_eq!((records.len(), failed.len()), (20, 3));
+    assert_eq!((records.len(), failed.len()), (20, 4));
     let detail = |row: u64| failed.iter().find(|it| it["_row"] == row).unwrap()["_detail"].as_str();
     let last_words = "ended (exit status: 1); its last line of stderr: out of luck";
     assert!(detail(7).unwrap().contains(last_words), "{:?}", detail(7));
     assert!(detail(11).unwrap().contains("gave no line within 2s"), "{:?}", detail(11));
     assert!(detail(13).unwrap().contains(r#"the helper gave "no JSON"#), "{:?}", detail(13));
+    assert!(detail(17).unwrap().contains("the line of number 16 where"), "{:?}", detail(17));
+    // No row has the line of the row before it.
+    let ok = records.iter().filter(|record| record["_ok"] == true);
+    assert!(ok.clone().all(|record| record["n"] == record["_row"]), "{records:?}");
     let pids: std::collections::BTreeSet<_> =
         records.iter().filter_map(|record| record["pid"].as_u64()).collect();
-    assert_eq!(pids.len(), 3, "a new helper after the crash and after the hang: {pids:?}");
+    assert_eq!(pids.len(), 5, "a new helper after each: {pids:?}");
 }
 
 #[test]
