@@ -222,6 +222,9 @@ impl RunContext {
 
     /// How the workers have spent their time, up to this time of the run.
     pub fn time_breakdown(&self, now: Duration) -> TimeBreakdown {
+        if let Some(remote) = self.remote.get() {
+            return remote.time_breakdown(now);
+        }
         TimeBreakdown {
             spent: self.metrics.spent(now),
             blocked: self.limiters.iter().flat_map(RateLimiter::wait_stats).collect(),
@@ -298,6 +301,7 @@ impl RunContext {
                 .and_then(|first| first.name.as_deref())
                 .map_or(0, |limit| self.other_runs(limit)),
             has_answers: self.metrics.sending().answered > 0,
+            has_processes: self.remote.get().is_some(),
         };
         metrics::advice(shares, &setup)
     }

@@ -2,6 +2,7 @@
 //! records come back. One thread submits, another one collects.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, sleep};
@@ -14,7 +15,7 @@ use super::context::RunContext;
 use super::ending;
 use super::panics::caught;
 use crate::error::{Error, StopCause};
-use crate::metrics::{Sending, WaitReason};
+use crate::metrics::{ReportedTime, TimeBreakdown, WaitReason, WorkerReport};
 use crate::queue::chunk_rows::{bare_rows, is_place, rows_of};
 use crate::queue::chunks::ChunkBuilder;
 use crate::queue::outstanding::Outstanding;
@@ -44,6 +45,9 @@ const CHECK: Duration = Duration::from_millis(500);
 
 /// The time without a word from a collector after which another one may take over.
 const COLLECTOR_LEASE: Duration = Duration::from_secs(10);
+
+/// Time for which the requests in flight of a worker are known by its last report.
+const RECENT: Duration = Duration::from_secs(5);
 
 /// Time without a batch after which chunks are looked for that the store may have lost.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -82,6 +86,8 @@ struct RemoteState {
     is_all_submitted: AtomicBool,
     /// Number of workers.
     workers: AtomicU64,
+    /// How they have spent their time.
+    time: Mutex<ReportedTime>,
 }
 
 impl RemoteWorkers {
@@ -115,6 +121,15 @@ impl RemoteWorkers {
     /// Number of workers, as the store has it.
     pub fn workers(&self) -> u64 {
         self.state.workers.load(Ordering::Relaxed)
+    }
+
+    /// How the workers have spent their time, as shares of the run's time so far.
+    pub fn time_breakdown(&self, now: Duration) -> TimeBreakdown {
+        self.time().breakdown(now)
+    }
+
+    fn time(&self) -> MutexGuard<'_, ReportedTime> {
+        self.state.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn outstanding(&self) -> MutexGuard<'_, Outstanding> {
@@ -300,6 +315,8 @@ struct Collector<'a> {
     /// before: of the others the records wait, or they are lost.
     listing: Option<(Vec<WaitingChunk>, u64)>,
     must_list: bool,
+    /// The requests in flight of each worker that has reported lately, and when it did.
+    in_flight: HashMap<String, (u64, Instant)>,
     /// Whether the chunks of a detached job were listed once all of its rows are known.
     has_listed: bool,
     state: JobState,
@@ -328,6 +345,7 @@ impl<'a> Collector<'a> {
             heard: now,
             listing: None,
             must_list: false,
+            in_flight: HashMap::new(),
             has_listed: false,
             state: JobState::Running,
             ending: None,
@@ -349,6 +367,7 @@ impl<'a> Collector<'a> {
                 }
             }
         }
+        self.context.metrics.worker(0).set_in_flight(0);
         self.forget_safe();
     }
 
@@ -468,8 +487,10 @@ impl<'a> Collector<'a> {
             text: format!("records of the job {} can't be read: {why}", remote.job),
         })?;
         let counters = self.context.metrics.worker(0);
-        if let Ok(sending) = serde_json::from_str::<Sending>(&batch.about) {
-            counters.add(&sending);
+        if let Ok(report) = serde_json::from_str::<WorkerReport>(&batch.about) {
+            counters.add(&report.sending);
+            remote.time().add(&report.time);
+            self.in_flight.insert(report.worker, (report.in_flight, Instant::now()));
         }
         for latency in records.iter().filter_map(|record| record.latency) {
             counters.latency(latency);
@@ -503,6 +524,9 @@ impl<'a> Collector<'a> {
 
     /// Lets batches go whose records are safe, and follows the state of the job.
     fn check(&mut self) -> Result<(), QueueError> {
+        self.in_flight.retain(|_, (_, heard)| heard.elapsed() < RECENT);
+        let in_flight = self.in_flight.values().map(|(requests, _)| requests).sum();
+        self.context.metrics.worker(0).set_in_flight(in_flight);
         let safe = self.remote.state.safe.load(Ordering::Acquire);
         self.safe.extend(self.remote.outstanding().safe(safe));
         match self.queue.collected(&self.safe)? {

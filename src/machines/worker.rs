@@ -13,7 +13,7 @@ use super::claimed::{ClaimedRows, HeldRecords, Work};
 use super::stored;
 use crate::engine::Run;
 use crate::error::{Error, ErrorKind};
-use crate::metrics::Sending;
+use crate::metrics::{ReportedTime, Sending, TimeBreakdown, WorkerReport};
 use crate::plan::{JobParts, Plan};
 use crate::queue::{
     Commit, JobFields, JobState, Outcome, Queue, QueueError, QueueTerms, RedisStore,
@@ -163,7 +163,8 @@ fn work_on(
     run.share_limits()?;
     work.set_run(run.clone());
     tell(&format!("takes rows of {name}, as {consumer}"));
-    let helpers = Helpers::start(&work, &run, queue, queue_terms, shutdown)?;
+    let helpers =
+        Helpers::start(&work, &run, queue, queue_terms, shutdown, consumer.clone())?;
     let report = run.run();
     announced.close();
     helpers.end(&work, queue());
@@ -216,6 +217,7 @@ impl Helpers {
         queue: impl Fn() -> Box<dyn Queue>,
         terms: QueueTerms,
         shutdown: &Shutdown,
+        name: String,
     ) -> Result<Helpers, Error> {
         let has_ended = Arc::new(AtomicBool::new(false));
         let failed = |error: std::io::Error| Error::stopped(error.to_string());
@@ -232,6 +234,8 @@ impl Helpers {
             run: run.clone(),
             queue: queue(),
             told: Sending::default(),
+            told_time: TimeBreakdown::default(),
+            name,
             tried_since: None,
         };
         let (of_beats, of_commits) = (has_ended.clone(), has_ended.clone());
@@ -341,6 +345,10 @@ struct Committer {
     queue: Box<dyn Queue>,
     /// The counts that the collector has.
     told: Sending,
+    /// The time that it has.
+    told_time: TimeBreakdown,
+    /// The name of this worker.
+    name: String,
     /// When the store could not be reached any more.
     tried_since: Option<Instant>,
 }
@@ -373,7 +381,14 @@ impl Committer {
     /// Commits records, however often that takes; false if it is given up.
     fn commit(&mut self, commit: Commit, has_ended: &AtomicBool) -> bool {
         let since = self.run.metrics().since(&self.told);
-        let about = json!(since).to_string();
+        let time = self.run.time_breakdown();
+        let report = WorkerReport {
+            worker: self.name.clone(),
+            in_flight: self.run.metrics().sending().in_flight,
+            sending: since,
+            time: ReportedTime::of(&time.since(&self.told_time)),
+        };
+        let about = json!(report).to_string();
         let commit = Commit { about, ..commit };
         loop {
             match self.queue.finish(&commit) {
@@ -381,6 +396,7 @@ impl Committer {
                     self.tried_since = None;
                     if outcome == Outcome::Done {
                         self.told.add(&since);
+                        self.told_time = time;
                     }
                     self.work.held().committed(commit.lease.chunk, &outcome);
                     self.work.notify();

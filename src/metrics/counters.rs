@@ -469,6 +469,11 @@ impl Counters {
         self.redirected.add(1);
     }
 
+    /// Sets the number of requests that wait for their answer at workers of other processes.
+    pub fn set_in_flight(&self, requests: u64) {
+        self.in_flight.0.store(requests, Ordering::Relaxed);
+    }
+
     fn now(&self) -> Sending {
         Sending {
             sent: self.sent.get(),

@@ -131,6 +131,8 @@ pub struct RunSetup {
     pub refused: u64,
     /// Whether the server has answered anything.
     pub has_answers: bool,
+    /// Whether the workers are processes of their own, on any machine.
+    pub has_processes: bool,
 }
 
 /// The largest of these shares that held a row up; none if there is no such share.
@@ -216,6 +218,13 @@ fn help(share: &TimeShare, setup: &RunSetup) -> String {
         ("operator", _) => "more workers will not help; the whole rate would".into(),
         ("outage", _) => "more workers will not help; the server could not be reached, or had no answer".into(),
         ("server", _) if !setup.has_answers => "nothing was answered".into(),
+        ("server", _) if setup.has_processes => format!(
+            "more requests in flight would help: another `throng worker`, or more than --concurrency {} for each, if the server keeps up",
+            setup.in_flight
+        ),
+        ("work", _) if setup.has_processes => {
+            "more machines with a `throng worker` would help".into()
+        }
         ("server", _) if setup.in_flight == 1 => {
             "more requests in flight would help: --mode async, or more --workers".into()
         }
@@ -310,6 +319,7 @@ mod tests {
             in_flight: 50,
             cores: 2,
             has_answers: true,
+            has_processes: false,
             ..RunSetup::default()
         };
         assert_eq!(

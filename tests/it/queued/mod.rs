@@ -11,6 +11,7 @@ use redis::Redis;
 
 mod detached;
 pub mod redis;
+mod servers;
 mod shared_input;
 mod steering;
 mod trouble;

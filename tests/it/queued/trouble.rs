@@ -1,6 +1,5 @@
 //! Stores that are not fit, or fail; workers that are late.
 
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -192,15 +191,6 @@ fn pass(mut from: TcpStream, mut to: TcpStream, drops: &AtomicBool) {
             return;
         }
     }
-}
-
-#[test]
-fn all_keys_of_a_job_are_in_one_slot_of_a_cluster() {
-    let cluster = Redis::with(&["--cluster-enabled", "yes", "--appendonly", "yes"]);
-    let keys = throng_redis::JobKeys::of("quotes-1a2b3c4d");
-    let slots: BTreeSet<String> =
-        keys.all().iter().map(|key| cluster.ask(&["CLUSTER", "KEYSLOT", key])).collect();
-    assert_eq!(slots.len(), 1, "{slots:?}");
 }
 
 #[test]
