@@ -177,9 +177,11 @@ fn in_short(name: &str, facts: &JobFacts) -> String {
         Some(rows) => format!("{done} of {rows} rows"),
         None => format!("{done} rows"),
     };
-    let workers = match facts.workers.len() {
-        1 => "1 worker".to_owned(),
-        workers => format!("{workers} workers"),
+    let workers = match (fields.state(), facts.workers.len()) {
+        // Those of a job that is over are not counted any more.
+        (JobState::Done | JobState::Cancelled, _) => String::new(),
+        (_, 1) => ", 1 worker".to_owned(),
+        (_, workers) => format!(", {workers} workers"),
     };
     let output = match (fields.get("output"), fields.is_detached()) {
         ("", _) => "to be collected".to_owned(),
@@ -187,7 +189,7 @@ fn in_short(name: &str, facts: &JobFacts) -> String {
         (output, false) => format!("for {}", escape(output)),
     };
     format!(
-        "{name}: {}, {of} done, {} failed, {workers}, {output}",
+        "{name}: {}, {of} done, {} failed{workers}, {output}",
         fields.state().name(),
         number("failed"),
     )

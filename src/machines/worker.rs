@@ -163,8 +163,7 @@ fn work_on(
     run.share_limits()?;
     work.set_run(run.clone());
     tell(&format!("takes rows of {name}, as {consumer}"));
-    let helpers =
-        Helpers::start(&work, &run, queue, queue_terms, shutdown, consumer.clone())?;
+    let helpers = Helpers::start(&work, &run, queue, queue_terms, shutdown, consumer.clone())?;
     let report = run.run();
     announced.close();
     helpers.end(&work, queue());

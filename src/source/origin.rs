@@ -214,9 +214,10 @@ impl SourceOrigin {
     pub fn open_counted(
         &self,
     ) -> Result<(Box<dyn RowReader>, impl Fn() -> u64 + Send + 'static), String> {
+        let bytes = self.bytes_from(0)?;
         let (format, reading) = self.lines().ok_or(NO_PLACES)?;
         let (below, above) = (TakenBytes::default(), TakenBytes::default());
-        let (head, text) = self.head(below.of(self.bytes_from(0)?), reading)?;
+        let (head, text) = self.head(below.of(bytes), reading)?;
         let start = below.count() - head.len() as u64;
         let rows = self.open_text(above.of(text), format, reading)?;
         Ok((rows, move || start + above.count()))
@@ -224,8 +225,8 @@ impl SourceOrigin {
 
     /// Starts to read its first `lead` bytes, and then the bytes after `from`.
     pub fn open_from(&self, lead: u64, from: u64) -> OpenedRows {
-        let (format, reading) = self.lines().ok_or(NO_PLACES)?;
         let bytes = self.bytes_from(0)?.take(lead).chain(self.bytes_from(from)?);
+        let (format, reading) = self.lines().ok_or(NO_PLACES)?;
         let (_, text) = self.head(Box::new(bytes), reading)?;
         self.open_text(text, format, reading)
     }

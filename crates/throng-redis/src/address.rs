@@ -12,9 +12,9 @@ use crate::error::StoreError;
 /// for the primary that sentinels name. Shown, it has no password.
 #[derive(Clone)]
 pub struct Address {
-    info: ConnectionInfo,
+    info: Box<ConnectionInfo>,
     shown: String,
-    sentinels: Option<Sentinels>,
+    sentinels: Option<Box<Sentinels>>,
 }
 
 /// The sentinels that name the primary of a service.
@@ -76,13 +76,13 @@ impl Address {
             url.set_password(None).map_err(|()| wrong(&"it can have no password"))?;
         }
         url.set_query(None);
-        let info = info.set_redis_settings(settings);
-        Ok(Address { info, shown: url.to_string(), sentinels })
+        let info = Box::new(info.set_redis_settings(settings));
+        Ok(Address { info, shown: url.to_string(), sentinels: sentinels.map(Box::new) })
     }
 
     /// How a connection to the server is made; to any one, where sentinels name it.
     pub(crate) fn info(&self) -> ConnectionInfo {
-        self.info.clone()
+        (*self.info).clone()
     }
 
     /// How a connection to another server of the same kind is made.
@@ -97,12 +97,12 @@ impl Address {
             },
             _ => ConnectionAddr::Tcp(host, port),
         };
-        self.info.clone().set_addr(addr)
+        (*self.info).clone().set_addr(addr)
     }
 
     /// The sentinels that name the server, if they do.
     pub(crate) fn sentinels(&self) -> Option<&Sentinels> {
-        self.sentinels.as_ref()
+        self.sentinels.as_deref()
     }
 
     /// The host of the server.

@@ -45,8 +45,10 @@ fn a_job_is_submitted_and_collected_by_commands_that_may_end_before_its_rows_do(
     let has_some = || std::fs::read_to_string(&file).is_ok_and(|text| text.contains("_row"));
     until("a record", has_some);
     kill(first);
+    let records = || std::fs::read_to_string(&file).map_or(0, |text| text.lines().count());
+    let before = records();
     let second = machines.collect("quotes").start();
-    machines.until_requests(350);
+    until("more records", || records() > before);
     second.signal("-INT");
     second.ends().with_code(130).says("workers go on");
     machines.collect("quotes").exits(0);

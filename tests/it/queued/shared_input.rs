@@ -43,8 +43,11 @@ fn workers_read_their_rows_from_an_object_by_its_bytes() {
 #[test]
 fn a_shared_input_that_has_changed_or_is_not_reached_is_an_error_by_name() {
     let machines = Machines::new(30, "100/1s", "0");
-    let collector = machines.collector().flags("--shared-input").start();
-    until("a chunk", || !machines.redis.ask(&["KEYS", "*:work"]).is_empty());
+    let collector = machines.collector().flags("--shared-input --chunk 10").start();
+    until("a job", || !machines.redis.ask(&["KEYS", "*:work"]).is_empty());
+    let key = machines.redis.ask(&["KEYS", "*:work"]);
+    // It has read its input by then.
+    until("the chunks", || machines.redis.ask(&["XLEN", &key]) == "3");
     let file = machines.place.path("rows.csv");
     fs::rename(&file, machines.place.path("away.csv")).unwrap();
     machines.worker().exits(2).says("rows.csv");
