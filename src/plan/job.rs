@@ -47,6 +47,9 @@ pub struct Job {
     /// The name of the profile that [`Job::parse`] has applied.
     #[serde(skip)]
     pub profile: Option<String>,
+    /// Where the prices come from that the profile has for a model.
+    #[serde(skip)]
+    pub price_source: Option<String>,
     /// Whether a stranger has written it: the hosts that it names are not trusted.
     #[serde(skip)]
     pub sandboxed: bool,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::profile::Profile;
 use super::{Job, before};
 use crate::error::Error;
+use crate::price::MODEL_KEY;
 
 /// The settings of a file and of flags, merged, before they are a [`Job`].
 #[derive(Debug, Clone)]
@@ -81,8 +82,14 @@ impl Layers {
     /// Those of [`Layers::job`].
     pub(crate) fn job_from(mut self, wrong: &str) -> Result<Job, Error> {
         before::name_as_secrets(&mut self.0);
+        let model = take_model(&mut self.0);
         let Some(api) = self.0["api"].as_str() else {
-            return read(self.0, wrong);
+            return match model {
+                None => read(self.0, wrong),
+                Some(model) => Err(Error::plan(format!(
+                    "price.model (--price model={model}) takes the prices of a profile: give api (--api), or the prices themselves"
+                ))),
+            };
         };
         let (name, tier) = match api.split_once(':') {
             Some((name, tier)) => (name, Some(tier)),
@@ -90,11 +97,25 @@ impl Layers {
         };
         let profile = Profile::named(name)?;
         let mut tree = profile.part(tier)?;
+        let mut price_source = None;
+        if let Some(model) = model {
+            let (part, source) = profile.priced(&model, !self.0["batch-api"].is_null())?;
+            lay_over(&mut tree, part);
+            price_source = Some(source);
+        }
         lay_over(&mut tree, self.0);
         profile.check(&tree)?;
         let job = read(tree, wrong)?;
-        Ok(Job { api: None, profile: Some(profile.name), ..job })
+        Ok(Job { api: None, profile: Some(profile.name), price_source, ..job })
     }
+}
+
+/// Takes the model out of the prices, whose others are those of units.
+fn take_model(tree: &mut Value) -> Option<String> {
+    let prices = tree.get_mut("price")?.as_object_mut()?;
+    let model = prices.get(MODEL_KEY)?.as_str()?.trim().to_owned();
+    prices.shift_remove(MODEL_KEY);
+    Some(model)
 }
 
 fn read(tree: Value, wrong: &str) -> Result<Job, Error> {

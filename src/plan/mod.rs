@@ -181,6 +181,7 @@ impl Plan {
         let (mut stages, mut notes) = stages::of(job, parts, login.as_ref(), &context)?;
         notes.extend(before::warning(job));
         notes.extend(shard::budget_note(job, whole_budget));
+        notes.extend(job.price_source.clone());
         let policies: Vec<&Policy> = stages.iter().map(|stage| &stage.policy).collect();
         job.price.check(job.budget, &policies)?;
         let (fallbacks, warnings) = fallback::stages(job, parts, &stages[0], &context)?;

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::layers::lay_over;
 use crate::error::Error;
@@ -61,6 +61,43 @@ pub struct Profile {
     job: Map<String, Value>,
     /// The parts that differ by plan or account, the usual one first.
     pub tier: Map<String, Value>,
+    /// The parts of a job that hold where a model's prices do: what requests cost of each unit.
+    #[serde(default)]
+    priced: Map<String, Value>,
+    /// The models with a published price.
+    #[serde(default)]
+    model: Vec<ModelPrices>,
+}
+
+/// The prices of a model in US dollars, as the provider publishes them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ModelPrices {
+    /// The name by which requests ask for it.
+    name: String,
+    /// Where they hold, if that is not everywhere.
+    #[serde(default)]
+    about: Option<String>,
+    /// The page that says so.
+    url: String,
+    /// The site that quotes the page, if the page itself was not read.
+    #[serde(default)]
+    by: Option<String>,
+    /// The day on which it was read.
+    read: String,
+    /// By unit.
+    price: Map<String, Value>,
+    /// By unit, through the batch endpoint.
+    batch: Map<String, Value>,
+}
+
+impl ModelPrices {
+    /// Where the prices come from.
+    pub fn source(&self) -> String {
+        let by = self.by.as_ref().map_or(String::new(), |by| format!(", as quoted by {by}"));
+        let about = self.about.as_ref().map_or(String::new(), |about| format!("; {about}"));
+        format!("{}, read on {}{by}{about}", self.url, self.read)
+    }
 }
 
 /// A page, and when it was read.
@@ -143,6 +180,15 @@ impl Profile {
             let about = part["about"].as_str().unwrap_or_default();
             let _ = writeln!(text, "  --api {}:{tier:<12}  {about}: {}", self.name, rates(part));
         }
+        for model in &self.model {
+            let (name, price) = (&model.name, prices(&model.price));
+            let _ = writeln!(
+                text,
+                "  --price model={name}  {price}; through --batch-api {}: {}",
+                prices(&model.batch),
+                model.source()
+            );
+        }
         for need in &self.needs {
             let _ = writeln!(text, "  needs {}: {}", need.header, need.why);
         }
@@ -178,6 +224,27 @@ impl Profile {
         Ok(part)
     }
 
+    /// The parts of a job that asks for this model, through the batch endpoint or not, and where
+    /// the prices come from.
+    pub(super) fn priced(&self, name: &str, batched: bool) -> Result<(Value, String), Error> {
+        let Some(model) = self.model.iter().find(|model| model.name == name) else {
+            let names: Vec<&str> = self.model.iter().map(|model| &*model.name).collect();
+            let known = match &names[..] {
+                [] => "it has none".to_owned(),
+                names => format!("it has those of {}", names.join(", ")),
+            };
+            return Err(Error::plan(format!(
+                "the profile {} has no prices of the model \"{name}\" (price.model, --price model={name}): {known}; others are given by their units, such as --price input_tokens=0.15/1M",
+                self.name
+            )));
+        };
+        let mut part = Value::Object(self.priced.clone());
+        let price = if batched { &model.batch } else { &model.price };
+        lay_over(&mut part, json!({ "price": price }));
+        let kind = if batched { "of batches " } else { "" };
+        Ok((part, format!("the prices {kind}of {name} are those of {}", model.source())))
+    }
+
     /// Makes sure that a job has the headers that the API demands.
     pub(super) fn check(&self, job: &Value) -> Result<(), Error> {
         let headers = job["request"]["headers"].as_object();
@@ -198,6 +265,12 @@ impl Profile {
     }
 }
 
+fn prices(prices: &Map<String, Value>) -> String {
+    let text =
+        |(unit, price): (&String, &Value)| format!("{unit} {}", price.as_str().unwrap_or_default());
+    prices.iter().map(text).collect::<Vec<String>>().join(", ")
+}
+
 fn rates(part: &Value) -> String {
     let rates = part["limit"]["rate"].as_array();
     let text = |rate: &Value| match rate {
@@ -214,10 +287,37 @@ fn rates(part: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::plan::Job;
+
+    #[test]
+    fn every_price_of_a_model_is_a_job_and_says_where_it_was_read() {
+        let mut models = 0;
+        for profile in Profile::all().unwrap() {
+            for model in &profile.model {
+                models += 1;
+                let headers = json!({ "anthropic-version": "2023-06-01" });
+                let job = |batch: Option<&str>| {
+                    let job = json!({
+                        "api": profile.name, "price": { "model": model.name }, "batch-api": batch,
+                        "request": { "headers": headers },
+                    });
+                    Job::parse("job.json", &job.to_string()).unwrap()
+                };
+                let (single, batched) = (job(None), job(Some(&profile.name)));
+                assert_eq!(single.price.units(), ["input_tokens", "output_tokens"]);
+                assert_eq!(single.limit.settle.len(), 2, "{}", model.name);
+                for place in 0..2 {
+                    let price = |job: &Job| job.price.price(place).unwrap().of(1_000_000);
+                    assert_eq!(price(&batched).times(2, 1), price(&single), "{}", model.name);
+                }
+                let source = single.price_source.unwrap();
+                assert!(source.contains(&model.url) && source.contains("2026-11-28"), "{source}");
+                assert!(profile.text().contains(&model.name));
+            }
+        }
+        assert!(models >= 6, "{models}");
+    }
 
     #[test]
     fn every_tier_of_every_profile_is_a_job() {

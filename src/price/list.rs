@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -23,9 +25,15 @@ pub struct Price {
 }
 
 /// The prices of units by their names, which are those of `limit.cost` and `limit.settle`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PriceList(BTreeMap<String, Price>);
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PriceList {
+    units: BTreeMap<String, Price>,
+    /// The model whose prices a profile has; none once they are here.
+    model: Option<String>,
+}
+
+/// The key of the model among the units.
+pub const MODEL_KEY: &str = "model";
 
 /// The prices of the units of one stage.
 #[derive(Debug, Clone)]
@@ -96,23 +104,60 @@ impl<'de> Deserialize<'de> for Price {
     }
 }
 
+impl Serialize for PriceList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.units.iter().try_for_each(|(unit, price)| map.serialize_entry(unit, price))?;
+        self.model.iter().try_for_each(|model| map.serialize_entry(MODEL_KEY, model))?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for PriceList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PriceList, D::Error> {
+        struct PricesVisitor;
+
+        impl<'de> Visitor<'de> for PricesVisitor {
+            type Value = PriceList;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of units and their prices")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PriceList, A::Error> {
+                let mut list = PriceList::default();
+                while let Some(unit) = map.next_key::<String>()? {
+                    if unit == MODEL_KEY {
+                        list.model = Some(map.next_value()?);
+                    } else {
+                        list.units.insert(unit, map.next_value()?);
+                    }
+                }
+                Ok(list)
+            }
+        }
+
+        deserializer.deserialize_map(PricesVisitor)
+    }
+}
+
 impl PriceList {
     /// Whether nothing has a price.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.units.is_empty() && self.model.is_none()
     }
 
     /// The names of the units, in the order of their places.
     #[must_use]
     pub fn units(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
+        self.units.keys().cloned().collect()
     }
 
     /// The price of the unit in this place.
     #[must_use]
     pub fn price(&self, place: usize) -> Option<&Price> {
-        self.0.values().nth(place)
+        self.units.values().nth(place)
     }
 
     /// These limits, which also count the units that have a price and that no rate counts.
@@ -120,19 +165,19 @@ impl PriceList {
     pub fn counted_in(&self, limits: &limit::Settings) -> limit::Settings {
         let is_named =
             |unit: &&String| limits.cost.contains_key(*unit) || limits.settle.contains_key(*unit);
-        let counted = self.0.keys().filter(is_named).cloned().collect();
+        let counted = self.units.keys().filter(is_named).cloned().collect();
         limit::Settings { counted, ..limits.clone() }
     }
 
     /// The prices of a stage with these limits; none if none of its units has one.
     #[must_use]
     pub fn of_stage(&self, policy: &Policy) -> Option<StagePrices> {
-        let place = |unit: &String| self.0.keys().position(|known| known == unit);
+        let place = |unit: &String| self.units.keys().position(|known| known == unit);
         let units: Vec<(usize, usize, Price)> = policy
             .units()
             .iter()
             .enumerate()
-            .filter_map(|(index, unit)| Some((index, place(unit)?, self.0.get(unit)?.clone())))
+            .filter_map(|(index, unit)| Some((index, place(unit)?, self.units.get(unit)?.clone())))
             .collect();
         let settles = |(index, _, _): &(usize, usize, Price)| {
             policy.settle().contains_key(&policy.units()[*index])
@@ -147,6 +192,11 @@ impl PriceList {
     /// # Errors
     /// The first unit of which nothing says so.
     pub fn check(&self, budget: Option<Usd>, policies: &[&Policy]) -> Result<(), Error> {
+        if let Some(model) = &self.model {
+            return Err(Error::plan(format!(
+                "the model {model} was set after the job was read: write it in the job's text (price.model)"
+            )));
+        }
         if self.is_empty() && budget.is_some() {
             return Err(Error::plan(
                 "budget (--budget) limits what a run costs, and nothing has a price: give price (--price), such as --price requests=0.002",
@@ -157,7 +207,7 @@ impl PriceList {
             let is_told = policies.iter().any(|it| it.settle().contains_key(*unit));
             **unit == REQUESTS || is_estimated || (is_told && budget.is_none())
         };
-        let Some(unit) = self.0.keys().find(|unit| !is_known(unit)) else {
+        let Some(unit) = self.units.keys().find(|unit| !is_known(unit)) else {
             return Ok(());
         };
         Err(Error::plan(match budget {

@@ -9,5 +9,5 @@ mod list;
 mod usd;
 
 pub use account::{Bill, Draw, SpendingAccount};
-pub use list::{PriceList, StagePrices};
+pub use list::{MODEL_KEY, PriceList, StagePrices};
 pub use usd::Usd;

@@ -159,6 +159,29 @@ fn requests_have_a_price_and_what_is_not_answered_is_an_estimate() {
 }
 
 #[test]
+fn a_profile_has_the_published_prices_of_a_model() {
+    let (place, mock) = (Place::new(), plain_mock());
+    let flags = format!(
+        "--api openai --price model=gpt-5.4-nano --url {}/v1/chat/completions --json",
+        mock.url()
+    );
+    let body = r#"{"max_tokens": 50, "messages": [{"role": "user", "content": "{{ symbol }}"}]}"#;
+    let ask = |throng: Throng| throng.flags(&flags).operand(body).files(&place, 20, "out.jsonl");
+    let planned = ask(throng("plan")).exits(0).stdout;
+    for said in [
+        "(input_tokens 0.20/1M, output_tokens 1.25/1M)",
+        "output_tokens are estimated by length (auto)",
+        "the prices of gpt-5.4-nano are those of https://developers.openai.com/api/docs/pricing, read on 2026-11-28",
+    ] {
+        assert!(planned.contains(said), "no {said:?} in {planned}");
+    }
+    ask(run()).arg("--summary-json", &place.path("summary.json")).exits(0);
+    let usage = mock.judgement().usage;
+    let paid = usage.prompt_tokens as f64 * 0.20e-6 + usage.completion_tokens as f64 * 1.25e-6;
+    assert!(is_near(&bill(&place)["usd"], paid), "{} and not {paid}", bill(&place));
+}
+
+#[test]
 fn a_price_or_a_budget_that_can_not_be_kept_is_an_error() {
     for (flags, said) in [
         ("--price tokens=0.15/1M", "nothing says how many tokens a request costs"),
@@ -169,6 +192,9 @@ fn a_price_or_a_budget_that_can_not_be_kept_is_an_error() {
             "nothing says how many tokens a request may cost",
         ),
         ("--price requests=1 --budget 5eur", "is no number of dollars"),
+        ("--price model=gpt-6-luna", "takes the prices of a profile: give api (--api)"),
+        ("--api openai --price model=gpt-0", "has no prices of the model \"gpt-0\""),
+        ("--api mistral --price model=x", "it has none"),
     ] {
         let job = run().flags("--url http://127.0.0.1:9/{{line}} -i /dev/null").flags(flags);
         job.exits(2).says(said);

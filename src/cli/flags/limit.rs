@@ -105,7 +105,8 @@ struct ScopeFlags {
     /// The actual cost: jq over the answer, such as tokens=.usage.total_tokens (repeat)
     #[arg(long, value_name = "NAME=JQ", value_parser = assignment)]
     settle: Vec<Pair>,
-    /// The price of a unit in US dollars: requests=0.002, or input_tokens=0.15/1M (repeat)
+    /// The price of a unit in US dollars: requests=0.002, or input_tokens=0.15/1M (repeat); or
+    /// model=NAME, for the prices that the profile has for this model
     #[arg(long, value_name = "NAME=USD/UNITS", value_parser = assignment)]
     price: Vec<Pair>,
     /// The most that all runs of the same results may cost, such as 25usd: a run ends before it is passed
