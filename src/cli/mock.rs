@@ -24,7 +24,7 @@ pub struct MockArgs {
     latency: Latency,
     #[command(flatten)]
     behaviour: Behaviour,
-    /// How batches of requests go (OpenAI's and Anthropic's): the time that they take, and the share of requests that expire or fail, or of submissions whose answer is lost
+    /// How batches of requests go (OpenAI's, Anthropic's, Gemini's and Mistral's): the time that they take, and the share of requests that expire or fail, or of submissions whose answer is lost
     #[arg(long, value_name = "time=2s,expired=10%", default_value = "time=0s")]
     batches: BatchFaults,
     /// Bytes of filler in each quote

@@ -20,8 +20,8 @@ use crate::price::Bill;
 use crate::quota_store::AccountStore;
 use crate::record::{FailureKind, excerpt};
 use crate::report::{
-    BillReport, BilledUnits, BrakeReport, FoundLimit, LimitReport, RateReport, Report, RowReport,
-    RunEnding, SendReport, SharingReport, WorkerReport,
+    BillReport, BilledUnits, BrakeReport, EstimateReport, FoundLimit, LimitReport, RateReport,
+    Report, RowReport, RunEnding, SendReport, SharingReport, WorkerReport,
 };
 use crate::tally::Tally;
 use crate::wording::worded;
@@ -79,6 +79,7 @@ pub fn report(context: &RunContext, tally: &Tally, took: Duration, workers: &[Du
             requests_per_second: sending.sent as f64 / took.as_secs_f64().max(f64::EPSILON),
         }),
         bill: context.spending.as_ref().map(|spending| bill(&context.plan, spending.bill())),
+        estimates: estimates(&context.plan),
         batches: context.metrics.batches(),
         limits: limits(context),
         sharing: sharing(context),
@@ -114,6 +115,17 @@ fn bill(plan: &Plan, bill: Bill) -> BillReport {
         budget: bill.budget,
         units,
     }
+}
+
+/// The costs of requests that were estimated by length.
+fn estimates(plan: &Plan) -> Vec<EstimateReport> {
+    let learned = plan.first().renderer.learned_costs();
+    let report = |(unit, answers, factor): (&str, u32, f64)| EstimateReport {
+        unit: unit.to_owned(),
+        answers,
+        factor,
+    };
+    learned.map(report).collect()
 }
 
 /// Headers with invalid values, which may echo a secret.

@@ -110,12 +110,25 @@ impl LearnedRatio {
         self.answers = self.answers.saturating_add(1);
     }
 
-    /// The estimate by what was learnt.
-    pub fn apply(&self, base: u64) -> u64 {
+    /// Number of answers that have told their cost.
+    pub fn answers(&self) -> u32 {
+        self.answers
+    }
+
+    /// The factor by which estimates by length are multiplied.
+    pub fn factor(&self) -> f64 {
+        self.millionths() as f64 / WHOLE as f64
+    }
+
+    fn millionths(&self) -> u64 {
         let learnt = self.largest.saturating_add(self.largest / 10);
         let factor = if self.answers < ENOUGH { learnt.max(WHOLE) } else { learnt };
-        let factor = factor.clamp(FACTORS[0], FACTORS[1]);
-        let units = u128::from(base) * u128::from(factor);
+        factor.clamp(FACTORS[0], FACTORS[1])
+    }
+
+    /// The estimate by what was learnt.
+    pub fn apply(&self, base: u64) -> u64 {
+        let units = u128::from(base) * u128::from(self.millionths());
         u64::try_from(units.div_ceil(u128::from(WHOLE))).unwrap_or(u64::MAX).max(1)
     }
 }

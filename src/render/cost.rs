@@ -166,6 +166,18 @@ impl CostTemplates {
         })
     }
 
+    /// The units whose cost is estimated, with the number of answers that have told theirs, and
+    /// the factor of estimates that was learnt from them.
+    pub fn learned(&self) -> impl Iterator<Item = (&str, u32, f64)> {
+        self.costs.iter().filter_map(|(unit, cost)| match cost {
+            UnitCost::Auto(cost) => {
+                let ratio = cost.ratio();
+                Some((unit.as_str(), ratio.answers(), ratio.factor()))
+            }
+            UnitCost::One | UnitCost::Rendered(_) => None,
+        })
+    }
+
     fn check(&mut self, key: &str, paths: Vec<String>) -> Result<(), Error> {
         for path in paths {
             let Some(rest) = path.strip_prefix("request") else {

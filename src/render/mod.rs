@@ -292,6 +292,12 @@ impl Renderer {
         self.cost_templates.estimated()
     }
 
+    /// The units whose cost is estimated, with the number of answers that have told theirs, and
+    /// the factor of estimates that was learnt from them.
+    pub fn learned_costs(&self) -> impl Iterator<Item = (&str, u32, f64)> {
+        self.cost_templates.learned()
+    }
+
     /// The cost of every request, where it is the same for all.
     pub fn fixed_cost(&self) -> Option<RequestCost> {
         self.cost_templates.fixed()

@@ -16,9 +16,9 @@ pub(crate) mod words;
 pub use escape::{escape, short, visible};
 pub use listing::FailureListing;
 pub use summary::{
-    BillReport, BilledUnits, BrakeReport, FailureReport, FoundLimit, LatencyReport, LimitReport,
-    RateReport, Report, RowReport, RunEnding, RunFigures, SendReport, SharingReport, SpentReport,
-    WorkerReport,
+    BillReport, BilledUnits, BrakeReport, EstimateReport, FailureReport, FoundLimit, LatencyReport,
+    LimitReport, RateReport, Report, RowReport, RunEnding, RunFigures, SendReport, SharingReport,
+    SpentReport, WorkerReport,
 };
 pub(crate) use tables::table;
 pub use text::Color;

@@ -37,6 +37,9 @@ pub struct Report {
     /// What all runs of the results have cost, where only the file beside them tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spent: Option<SpentReport>,
+    /// The costs that were estimated by length, and what answers have told of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub estimates: Vec<EstimateReport>,
     /// The observance of the limits.
     pub limits: Vec<LimitReport>,
     /// The runs that share them; none without a limit that can be shared.
@@ -317,6 +320,20 @@ pub struct BillReport {
     pub budget: Option<Usd>,
     /// By unit, what this run was billed for.
     pub units: BTreeMap<String, BilledUnits>,
+}
+
+/// A cost that is estimated by the length of the request.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct EstimateReport {
+    /// The unit.
+    pub unit: String,
+    /// Number of answers that have told what they cost.
+    pub answers: u32,
+    /// The factor by which estimates were multiplied at last: a tenth above the largest ratio that
+    /// an answer has told.
+    #[serde(serialize_with = "rounded")]
+    pub factor: f64,
 }
 
 /// What all runs of some results have cost in US dollars.

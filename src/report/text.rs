@@ -7,8 +7,8 @@ use crate::wording::worded;
 
 use super::escape::{escape, short};
 use super::summary::{
-    BillReport, BrakeReport, FoundLimit, LatencyReport, LimitReport, Report, RunEnding,
-    SharingReport, WorkerReport,
+    BillReport, BrakeReport, EstimateReport, FoundLimit, LatencyReport, LimitReport, Report,
+    RunEnding, SharingReport, WorkerReport,
 };
 use super::tables::{answers, failures};
 use super::words::{count, milliseconds, per_second, percent, plural, seconds};
@@ -37,6 +37,7 @@ impl Report {
         lines.extend(targets(self));
         lines.extend(self.bill.as_ref().map(bill));
         lines.extend(self.spent.as_ref().map(|spent| format!("bill: {}", spent.text())));
+        lines.extend(self.estimates.iter().map(estimate));
         lines.extend(self.batches.as_ref().map(batches));
         lines.extend(self.limits.iter().map(limit));
         lines.extend(sharing(self));
@@ -254,6 +255,18 @@ fn bill(bill: &BillReport) -> String {
         line += &format!("; budget {budget}");
     }
     line
+}
+
+fn estimate(estimate: &EstimateReport) -> String {
+    let EstimateReport { unit, answers, factor } = estimate;
+    let learned = match answers {
+        0 => "no answer has told what it cost".to_owned(),
+        answers => {
+            let answers = plural(u64::from(*answers), "answer", "answers");
+            format!("multiplied by {factor:.2}, as {answers} have told")
+        }
+    };
+    format!("estimates of {} by length (auto): {learned}", short(unit))
 }
 
 fn limit(limit: &LimitReport) -> String {

@@ -93,4 +93,7 @@ fn tokens_that_are_estimated_by_length_keep_a_limit_of_the_server() {
         .exits(0);
     assert_eq!(mock.judgement().refused, 0, "{}", ended.stderr);
     assert_eq!(ended.records().len(), 150);
+    ended
+        .says("estimates of tokens by length (auto): multiplied by 0.")
+        .says("150 answers have told");
 }
