@@ -1,14 +1,15 @@
 //! Runs on several machines, which have nothing in common but a store of their limits, by the API's
 //! count: no window over the limit, and nothing refused.
 
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
 use throng_mock::{Mock, Settings};
 
 use crate::harness::{Place, Running, Throng, mock, repetitions, run, symbols, throng, until};
 use crate::queued::redis::Redis;
+use crate::recorder::{Recorder, answer, json};
 
 /// Machines that share an account, the store of their limits, and an API that counts.
 struct Machines {
@@ -98,7 +99,8 @@ fn tenants_and_tokens_are_counted_over_all_machines() {
     machines.hold_to_the_end_of((0..2).map(|machine| tenants(machine).start()).collect());
 
     let machines = Machines::new(&["2000 tokens/1s", "25/1s"]);
-    let prompt = |n: u64| json!({ "prompt": format!("question {n}"), "max": 40 + n * 37 % 241 });
+    let prompt =
+        |n: u64| serde_json::json!({ "prompt": format!("question {n}"), "max": 40 + n * 37 % 241 });
     let rows: String = (0..30).map(|n| format!("{}\n", prompt(n))).collect();
     let input = machines.place.file("rows.jsonl", &rows);
     let tokens = |machine| {
@@ -157,6 +159,46 @@ fn a_run_that_is_killed_or_sleeps_beyond_its_lease_breaks_no_limit() {
         beside.ends();
     }
     machines.hold_to_the_end_of(runs);
+}
+
+#[test]
+fn a_pause_that_the_api_asks_one_machine_for_is_kept_by_the_others() {
+    let refused: Arc<Mutex<Option<Instant>>> = Arc::default();
+    let later: Arc<Mutex<Vec<Duration>>> = Arc::default();
+    let noted = later.clone();
+    let api = Recorder::answering(move |came| {
+        let mut refused = refused.lock().unwrap();
+        match *refused {
+            Some(refused) => noted.lock().unwrap().push(refused.elapsed()),
+            None if came.line.contains("S3") => {
+                *refused = Some(Instant::now());
+                return answer("429 Too Many Requests", &[("retry-after", "3")], "");
+            }
+            None => {}
+        }
+        json("{}")
+    });
+    let machines = Machines::new(&[]);
+    let begin = |machine, rows: &str| {
+        let input = machines.place.file(&format!("{machine}.csv"), rows);
+        let run = run().arg("--url", &format!("{}/{{{{ symbol }}}}", api.url()));
+        let run = machines.joins(run, machine).arg("--input", &input);
+        run.flags("--rate 20/1s").start()
+    };
+    let rows: String = (0..1_000).map(|row| format!("T{row}\n")).collect();
+    let other = begin(1, &format!("symbol\n{rows}"));
+    until("requests of the other machine", || api.came().len() >= 5);
+    begin(0, &symbols(4)).ends().with_code(0);
+    let of_later = || later.lock().unwrap().clone();
+    until("requests after the pause", || {
+        of_later().iter().any(|after| *after > Duration::from_millis(3_500))
+    });
+    other.signal("-KILL");
+    other.ends();
+    // The other machine hears of it by its next exchange.
+    let in_pause = Duration::from_millis(1_500)..Duration::from_millis(2_900);
+    let after = of_later();
+    assert!(!after.iter().any(|after| in_pause.contains(after)), "{after:?}");
 }
 
 #[test]

@@ -39,6 +39,10 @@ pub trait Limiter: fmt::Debug + Send {
     /// The limit's own account so far.
     fn stats(&self) -> LimiterStats;
 
+    /// The server has asked for a pause until this time, which the other runs of the account are to
+    /// know.
+    fn pause(&mut self, _until: Time) {}
+
     /// What the other runs of the account are to know of the search for a pace, if the limit is
     /// searched for.
     fn search(&self, _now: Time) -> Option<SearchReport> {

@@ -159,6 +159,9 @@ impl LimitSet {
         let explained = group.expected_refusal(sent);
         let refusals = group.refused(now, sent, pause, chance);
         let closed_until = group.closed_until();
+        if pause.is_some() {
+            group.tell_pause();
+        }
         self.closed_until = self.closed_until.max(closed_until);
         let blamed = self.blamed(acquired.snapshot.lacking.clone());
         self.tell_members(cost, acquired, &mut |member, hold| {
@@ -190,6 +193,9 @@ impl LimitSet {
     /// The server asks all requests to pause, whatever their keys.
     pub fn close_run(&mut self, now: Time, pause: Option<Duration>, chance: f64) {
         self.run.close(now, pause, chance);
+        if pause.is_some() {
+            self.run.tell_pause();
+        }
         self.closed_until = self.closed_until.max(self.run.closed_until());
     }
 
@@ -511,6 +517,12 @@ impl LimitGroup {
     /// The end of the server's pause, which may have passed.
     pub fn closed_until(&self) -> Time {
         self.pause.until()
+    }
+
+    /// Has the other runs of the account know of a pause that the server has asked for.
+    fn tell_pause(&mut self) {
+        let until = self.pause.until();
+        self.members.iter_mut().for_each(|member| member.kind.pause(until));
     }
 
     /// The limits of this group, in the order of their rules.

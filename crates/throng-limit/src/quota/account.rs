@@ -40,6 +40,8 @@ pub struct Exchanged {
     pub others_lease: bool,
     /// The searches for a pace of the other runs.
     pub searches: OtherSearches,
+    /// The end of a pause that a run was asked for, if it lasts.
+    pub paused: Option<Time>,
 }
 
 /// The limit that a text states, with the settings that it has by itself; none if a text
@@ -102,11 +104,12 @@ impl Participant<'_> {
         }
         let others_lease = state.leased_by_others(self.run) > 0;
         let searches = state.searches_beside(self.now, self.run);
+        let paused = state.paused(self.now);
         if request.wanted == 0 {
-            return Exchanged { reply: LeaseReply::Units(0), others_lease, searches };
+            return Exchanged { reply: LeaseReply::Units(0), others_lease, searches, paused };
         }
         let reply = state.offer(self.now, quota, self.run, request);
-        let mut offered = Exchanged { reply, others_lease, searches };
+        let mut offered = Exchanged { reply, others_lease, searches, paused };
         for other in &mut *others {
             if let Some(quota) = other.quota.filter(|_| self.is_stated_by_others(other.state)) {
                 offered = offered.and(self.offer_beside(other.state, quota, request));
@@ -135,7 +138,7 @@ impl Participant<'_> {
         let reply = copy.offer(self.now, quota, self.run, request);
         let others_lease = copy.leased_by_others(self.run) > 0;
         state.set_turns_of(copy);
-        Exchanged { reply, others_lease, searches: OtherSearches::default() }
+        Exchanged { reply, others_lease, searches: OtherSearches::default(), paused: None }
     }
 }
 

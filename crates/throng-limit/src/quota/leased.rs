@@ -57,6 +57,11 @@ pub trait QuotaHandle: fmt::Debug + Send {
         true
     }
 
+    /// The end of a pause that another run was asked for, as far as it is known.
+    fn paused_until(&self) -> Time {
+        Time::ZERO
+    }
+
     /// Whether other runs leased units at the last exchange: they may give them back.
     fn others_lease(&self) -> bool {
         false
@@ -90,6 +95,8 @@ pub struct LeaseRequest<'a> {
     pub least: u64,
     /// What arrived before this doesn't count any more a little after it.
     pub reset: Option<Time>,
+    /// The end of a pause that the server has asked this run for.
+    pub pause: Option<Time>,
     /// The units that the run believes the server allows, where refusals have taught it.
     pub learnt: Option<u64>,
     /// The run's search for a pace, if the limit is searched for.
@@ -127,6 +134,10 @@ pub struct LeasedLimiter {
     /// Arrivals that the store doesn't know yet.
     arrived: Vec<(Time, i64)>,
     reset: Option<Time>,
+    /// The end of a pause that the store doesn't know yet.
+    pause: Option<Time>,
+    /// The end of a pause that another run was asked for.
+    paused: Time,
     ask_again: Time,
     back: Option<Time>,
     failed: bool,
@@ -150,6 +161,8 @@ impl LeasedLimiter {
             lease_end: Time::ZERO,
             arrived: Vec::new(),
             reset: None,
+            pause: None,
+            paused: Time::ZERO,
             ask_again: Time::ZERO,
             back: None,
             failed: false,
@@ -166,6 +179,7 @@ impl LeasedLimiter {
                 wanted,
                 least,
                 reset: self.reset,
+                pause: self.pause,
                 learnt: self.inner.stats().learnt,
                 search: self.inner.search(now),
             },
@@ -181,6 +195,8 @@ impl LeasedLimiter {
             self.reported = Some(self.in_flight + self.in_hand);
             self.arrived.clear();
             self.reset = None;
+            self.pause = None;
+            self.paused = self.account.paused_until();
             self.inner.heed_searches(now, self.account.other_searches());
         }
         reply
@@ -343,7 +359,8 @@ impl LeasedLimiter {
     fn report(&mut self, now: Time, event: Event) {
         // A refusal may turn out not to count, before it is read to its end.
         let is_end = matches!(event, Event::Answered | Event::Finished);
-        let is_due = is_end && !self.arrived.is_empty() && self.quota.reports_at_once();
+        let is_news = !self.arrived.is_empty() && self.quota.reports_at_once();
+        let is_due = is_end && (is_news || self.pause.is_some());
         let is_late = event == Event::Sent && now >= self.lease_end;
         if is_due || is_late {
             self.exchange(now, 0, 0);
@@ -353,6 +370,9 @@ impl LeasedLimiter {
 
 impl Limiter for LeasedLimiter {
     fn earliest(&mut self, now: Time, units: u64) -> Availability {
+        if now < self.paused {
+            return Availability::At(self.paused);
+        }
         match self.inner.earliest(now, units) {
             Availability::Now => self.borrow(now, units),
             _ if !self.settle_up(now) => Availability::At(now.after(SOON)),
@@ -380,6 +400,10 @@ impl Limiter for LeasedLimiter {
     fn inform(&mut self, now: Time, info: RateLimitInfo) -> bool {
         self.reset = info.reset_at(now).or(self.reset);
         self.inner.inform(now, info)
+    }
+
+    fn pause(&mut self, until: Time) {
+        self.pause = Some(until);
     }
 
     fn allow(&mut self, amount: u64) {

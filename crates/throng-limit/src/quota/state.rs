@@ -22,7 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limiter::{OtherSearches, SearchReport};
 use crate::quota::arrivals::{Arrivals, PAST, is_zero};
-use crate::quota::clocks::{ClockReading, ClockSnapshot, line, micros, signed, since_start};
+use crate::quota::clocks::{
+    ClockReading, ClockSnapshot, line, micros, off_line, on_line, signed, since_start,
+};
 use crate::quota::leased::{LeaseReply, LeaseRequest};
 use crate::quota::runs::id_of;
 use crate::quota::terms::{Quota, SEND_TIME};
@@ -35,6 +37,8 @@ const CLOCK_TOLERANCE: i64 = 50_000;
 const TURN: Duration = Duration::from_millis(30);
 /// Such a time of a run on another machine, whose requests come together and over a network.
 const REMOTE_TURN: Duration = Duration::from_millis(250);
+/// The longest pause that all runs keep which one was asked for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// Number of runs that may search at once, each of which sends seldom then.
 const SEARCHES: u64 = 4;
 /// Limits that were last written within this time may be those of one run.
@@ -53,6 +57,9 @@ pub struct QuotaState {
     /// The turns of runs that wait for units.
     #[serde(default, skip_serializing_if = "Turns::is_empty")]
     turns: Turns,
+    /// The end of the longest pause that the server has asked a run for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    paused: u64,
 }
 
 /// What one run leases.
@@ -149,6 +156,7 @@ impl QuotaState {
             runs: kept.into_iter().map(|(run, kept)| (run, lease(kept))).collect(),
             arrivals: Arrivals::new(arrived, reset.map(line)),
             turns: Turns::default(),
+            paused: 0,
             clock,
         }
     }
@@ -193,6 +201,7 @@ impl QuotaState {
         self.shift(now, if is_same_start { later.max(0) } else { later }, quota);
         if !is_same_start {
             self.turns = Turns::default();
+            self.paused = 0;
         }
     }
 
@@ -233,6 +242,7 @@ impl QuotaState {
         if let Some(reset) = request.reset {
             self.arrivals.note_reset(quota, reset);
         }
+        self.note_pause(now, request);
         self.arrivals.set_resolution(quota.resolution());
         self.runs.insert(run.to_owned(), Lease::new(now, quota, request, lapses));
         self.arrivals.expire(now, quota);
@@ -249,6 +259,7 @@ impl QuotaState {
         lapses: bool,
     ) {
         self.arrivals.count_all(request.arrived);
+        self.note_pause(now, request);
         // Another handle of the run may have been taken over.
         self.runs.retain(|name, _| id_of(name) != id_of(run));
         // What the run has learnt is of its own limit.
@@ -259,6 +270,19 @@ impl QuotaState {
             ..Lease::new(now, stated, request, lapses)
         };
         self.runs.insert(run.to_owned(), lease);
+    }
+
+    /// Notes the pause that a run was asked for, but for one that is so long that each run has to
+    /// decide for itself.
+    fn note_pause(&mut self, now: &ClockSnapshot, request: &LeaseRequest<'_>) {
+        if let Some(until) = request.pause {
+            self.paused = self.paused.max(line(until.min(now.time.after(LONGEST_PAUSE))));
+        }
+    }
+
+    /// The end of the pause that the server has asked a run for, if it lasts.
+    pub fn paused(&self, now: &ClockSnapshot) -> Option<Time> {
+        (self.paused > now.line()).then(|| off_line(on_line(self.paused)))
     }
 
     /// The units that a run could lease now. If they are fewer than are of use, the run waits

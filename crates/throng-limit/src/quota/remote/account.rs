@@ -158,6 +158,7 @@ impl AccountLimits {
             wanted,
             least,
             reset: request.reset(now.time),
+            pause: request.pause(now.time),
             learnt: request.learnt,
             search: request.search,
         };
@@ -179,6 +180,7 @@ impl AccountLimits {
             others: others.collect::<BTreeSet<_>>().len() as u64,
             others_lease: exchanged.others_lease,
             searches: exchanged.searches,
+            pause: exchanged.paused.map(|until| millis(until.since(now.time))),
             ..Answer::of(exchanged.reply, now.time)
         };
         if request.ends {

@@ -57,6 +57,8 @@ struct Slot {
     refusal: Option<(Time, Option<Time>)>,
     /// When the last exchange was sent that was answered.
     leased_from: Time,
+    /// The end of a pause that a run was asked for.
+    paused: Time,
     last: Answer,
     /// Number of units that are asked for at least, so that few exchanges are needed.
     block: u64,
@@ -74,6 +76,7 @@ struct Posted {
     wanted: u64,
     least: u64,
     reset: Option<Time>,
+    pause: Option<Time>,
     learnt: Option<u64>,
     search: Option<SearchReport>,
 }
@@ -149,6 +152,7 @@ impl Mailbox {
                 unclaimed: 0,
                 refusal: None,
                 leased_from: Time::ZERO,
+                paused: Time::ZERO,
                 last: Answer::default(),
                 block: 1,
                 claimed: Time::ZERO,
@@ -335,6 +339,7 @@ impl Slot {
             wanted: 0,
             least: 0,
             reset: None,
+            pause: None,
             learnt: None,
             search: None,
         };
@@ -367,6 +372,7 @@ impl Slot {
                 .map(|&(time, units)| Arrived { age: age(now, time), units })
                 .collect(),
             reset: posted.reset.map(|reset| -age(now, reset)),
+            pause: posted.pause.map(|until| -age(now, until)),
             learnt: posted.learnt,
             search: posted.search,
             known: self.is_known,
@@ -380,6 +386,7 @@ impl Slot {
         self.unclaimed += answer.units;
         let retry = answer.retry.map(|retry| now.after(of_millis(retry)));
         self.refusal = answer.later.then_some((now, retry));
+        self.paused = answer.pause.map_or(Time::ZERO, |pause| now.after(of_millis(pause)));
         self.last = answer;
     }
 
@@ -421,6 +428,7 @@ impl Slot {
             wanted,
             least,
             reset: request.reset.or(before.and_then(|before| before.reset)),
+            pause: request.pause.max(before.and_then(|before| before.pause)),
             learnt: request.learnt,
             search: request.search,
         });
@@ -428,7 +436,7 @@ impl Slot {
 
     /// Notes what the limiter tells, unless that is nothing new.
     fn report(&mut self, now: Time, request: &LeaseRequest<'_>) {
-        if self.posted.is_some() || !request.arrived.is_empty() {
+        if self.posted.is_some() || !request.arrived.is_empty() || request.pause.is_some() {
             self.post(now, &LeaseRequest { wanted: 0, least: 0, ..*request });
         }
     }
@@ -524,6 +532,10 @@ impl QuotaHandle for MailboxHandle {
 
     fn leased_from(&self, _now: Time) -> Time {
         self.with_slot(|slot| slot.leased_from).unwrap_or(Time::ZERO)
+    }
+
+    fn paused_until(&self) -> Time {
+        self.with_slot(|slot| slot.paused).unwrap_or(Time::ZERO)
     }
 
     fn takes_back(&self) -> bool {

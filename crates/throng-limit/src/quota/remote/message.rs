@@ -77,6 +77,9 @@ pub struct Request {
     /// The time in which the window ends, if the server has told it; negative if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset: Option<f64>,
+    /// The time for which the API has asked the run to pause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<f64>,
     /// The units that the run believes the server allows, where refusals have taught it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learnt: Option<u64>,
@@ -114,6 +117,9 @@ pub struct Answer {
     pub retry: Option<f64>,
     /// The time for which units may be sent from when the request was sent.
     pub lease: f64,
+    /// The time for which the API has asked a run to pause, if it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<f64>,
     /// Number of other runs that share the limit.
     #[serde(skip_serializing_if = "is_default")]
     pub others: u64,
@@ -320,6 +326,11 @@ impl Request {
     pub fn wanted(&self) -> (u64, u64) {
         let least = self.least.min(MOST);
         (self.wanted.min(MOST).max(least), least)
+    }
+
+    /// When a pause ends that the API has asked for, by the store's clock.
+    pub fn pause(&self, now: Time) -> Option<Time> {
+        self.pause.map(|pause| of_age(now, -pause))
     }
 
     /// When the window ends, by the store's clock.
