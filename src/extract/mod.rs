@@ -172,7 +172,14 @@ impl Extractor {
         if self.wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let pairs = self.wanted.iter().zip(self.find(body, context)?);
+        if let Some(values) = self.scan(body, context) {
+            let mut pairs = self.wanted.iter().zip(&values);
+            return match pairs.find(|(wanted, value)| value.is_null() && !wanted.is_optional) {
+                Some((wanted, _)) => Err(wanted.missing(NOT_THERE.to_owned())),
+                None => Ok(values),
+            };
+        }
+        let pairs = self.wanted.iter().zip(self.find_parsed(body, context)?);
         pairs.map(|(wanted, found)| wanted.accept(found)).collect()
     }
 
@@ -280,22 +287,32 @@ impl Extractor {
         }
     }
 
-    /// The value of each program. Most bodies are one JSON document, which is read as it is.
-    fn find(&self, body: &[u8], context: &AnswerContext<'_>) -> Result<PathValues, Failure> {
+    /// The value of each path in one JSON document, as most bodies are, null for those that are
+    /// missing. None where programs are no paths, and of a body that the full parser decides on.
+    fn scan(&self, body: &[u8], context: &AnswerContext<'_>) -> Option<Vec<Value>> {
         match &self.method {
             ExtractionMethod::Paths(scanner) if context.takes_documents() => {
-                if let Ok(text) = utf8(body)
-                    && let Ok(found) = scanner.scan(text)
-                {
-                    return Ok(found);
-                }
+                scanner.scan(utf8(body).ok()?).ok()
             }
-            ExtractionMethod::Jq(programs) => {
-                if let Some(input) = plain(body, context) {
-                    return self.run_all(programs, &input, context);
-                }
-            }
-            ExtractionMethod::Paths(_) => {}
+            _ => None,
+        }
+    }
+
+    /// The value of each program.
+    fn find(&self, body: &[u8], context: &AnswerContext<'_>) -> Result<PathValues, Failure> {
+        match self.scan(body, context) {
+            Some(values) => Ok(values.into_iter().map(Ok).collect()),
+            None => self.find_parsed(body, context),
+        }
+    }
+
+    /// The value of each program, by the full parser. Most bodies are one JSON document, which
+    /// jq reads as it is.
+    fn find_parsed(&self, body: &[u8], context: &AnswerContext<'_>) -> Result<PathValues, Failure> {
+        if let ExtractionMethod::Jq(programs) = &self.method
+            && let Some(input) = plain(body, context)
+        {
+            return self.run_all(programs, &input, context);
         }
         let Parsed { value, not_json, about } = parse(body, context)?;
         let mut found = self.find_in(value, context)?;
@@ -365,7 +382,11 @@ impl WantedValue {
             Ok(value) => return Ok(value),
             Err(why) => why,
         };
-        Err(Failure::new(FailureKind::MissingValue(self.name.clone()), why))
+        Err(self.missing(why))
+    }
+
+    fn missing(&self, why: String) -> Failure {
+        Failure::new(FailureKind::MissingValue(self.name.clone()), why)
     }
 }
 

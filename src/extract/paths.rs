@@ -161,9 +161,10 @@ impl PathScanner {
         PathScanner { root, paths }
     }
 
-    /// The values of a JSON text, in one pass over all of it, without building the rest.
-    pub fn scan(&self, text: &str) -> Result<PathValues, Unusual> {
-        let mut found = vec![Ok(Value::Null); self.paths.len()];
+    /// The values of a JSON text, null for those that are missing, in one pass over all of it,
+    /// without building the rest.
+    pub fn scan(&self, text: &str) -> Result<Vec<Value>, Unusual> {
+        let mut found = vec![Value::Null; self.paths.len()];
         let mut json = Scanner::new(text);
         self.root.walk(&mut json, &mut found)?;
         json.end()?;
@@ -205,15 +206,9 @@ impl Node {
     }
 
     /// Extracts from the next value.
-    fn walk(&self, json: &mut Scanner<'_>, found: &mut PathValues) -> Result<(), Unusual> {
+    fn walk(&self, json: &mut Scanner<'_>, found: &mut [Value]) -> Result<(), Unusual> {
         match (self, json.peek()?) {
-            (Node::Whole(paths), _) => {
-                let value = serde_json::from_str(json.value()?).map_err(|_| Unusual)?;
-                for (slot, path) in paths {
-                    found[*slot] = path.walk(&value).cloned();
-                }
-                Ok(())
-            }
+            (Node::Whole(paths), _) => take_whole(paths, json.value()?, found),
             (Node::Fields(fields), b'{') => walk_fields(fields, json, found),
             (Node::Items(items), b'[') => walk_items(items, json, found),
             // The parts of null are null.
@@ -224,43 +219,60 @@ impl Node {
     }
 
     /// Clears the values from here: of two fields with one name the last one counts.
-    fn clear(&self, found: &mut PathValues) {
+    fn clear(&self, found: &mut [Value]) {
         match self {
-            Node::Whole(paths) => paths.iter().for_each(|(slot, _)| found[*slot] = Ok(Value::Null)),
+            Node::Whole(paths) => paths.iter().for_each(|(slot, _)| found[*slot] = Value::Null),
             Node::Fields(fields) => fields.iter().for_each(|(_, node)| node.clear(found)),
             Node::Items(items) => items.iter().for_each(|(_, node)| node.clear(found)),
         }
     }
 }
 
+/// Extracts from a value that is extracted itself. The full parser reports why a path can't be
+/// followed.
+fn take_whole(paths: &[(usize, Path)], value: Value, found: &mut [Value]) -> Result<(), Unusual> {
+    if let [(slot, path)] = paths
+        && path.steps.is_empty()
+    {
+        found[*slot] = value;
+        return Ok(());
+    }
+    for (slot, path) in paths {
+        found[*slot] = path.walk(&value).map_err(|_| Unusual)?.clone();
+    }
+    Ok(())
+}
+
 fn walk_fields(
     fields: &[(String, Node)],
     json: &mut Scanner<'_>,
-    found: &mut PathValues,
+    found: &mut [Value],
 ) -> Result<(), Unusual> {
     json.expect(b'{')?;
     if json.take(b'}')? {
         return Ok(());
     }
-    loop {
-        let key = json.key()?;
-        match fields.iter().find(|(name, _)| *name == key) {
-            None => json.skip()?,
-            Some((_, node)) => {
-                node.clear(found);
-                node.walk(json, found)?;
-            }
+    // One bit for each field that has been there; all from the 64th on share one.
+    let mut seen = 0_u64;
+    let wanted = |key: &str| fields.iter().position(|(name, _)| name == key);
+    while let Some(index) = json.field(wanted)? {
+        let (bit, node) = (1 << index.min(63), &fields[index].1);
+        if seen & bit != 0 {
+            node.clear(found);
         }
+        seen |= bit;
+        node.walk(json, found)?;
         if !json.take(b',')? {
             return json.expect(b'}');
         }
     }
+    Ok(())
 }
 
 fn walk_items(
     items: &[(usize, Node)],
     json: &mut Scanner<'_>,
-    found: &mut PathValues,
+    found: &mut [Value],
 ) -> Result<(), Unusual> {
     json.expect(b'[')?;
     if json.take(b']')? {
@@ -374,7 +386,8 @@ mod tests {
             let alone = paths.iter().map(std::slice::from_ref);
             for set in sets.into_iter().chain(alone) {
                 let scanner = PathScanner::new(set.to_vec());
-                let found = scanner.scan(body).unwrap_or_else(|_| scanner.follow(&whole));
+                let scanned = scanner.scan(body).map(|found| found.into_iter().map(Ok).collect());
+                let found = scanned.unwrap_or_else(|_| scanner.follow(&whole));
                 let expected: PathValues =
                     set.iter().map(|path| path.walk(&whole).cloned()).collect();
                 assert_eq!(found, expected, "{body}");

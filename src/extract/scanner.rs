@@ -5,6 +5,9 @@
 //! that both always agree.
 
 use std::borrow::Cow;
+use std::ops::Range;
+
+use serde_json::Value;
 
 use super::integers::{MIN_DIGITS, is_long_integer};
 
@@ -34,22 +37,15 @@ impl<'a> Scanner<'a> {
     /// The next byte after space.
     #[inline]
     pub fn peek(&mut self) -> Result<u8, Unusual> {
-        while let Some(byte) = self.byte(self.at) {
-            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-                return Ok(byte);
-            }
-            self.at += 1;
-        }
-        Err(Unusual)
+        let (at, byte) = next(self.text.as_bytes(), self.at)?;
+        self.at = at;
+        Ok(byte)
     }
 
     /// Steps over this byte, which must be the next one after space.
     #[inline]
     pub fn expect(&mut self, byte: u8) -> Result<(), Unusual> {
-        if self.peek()? != byte {
-            return Err(Unusual);
-        }
-        self.at += 1;
+        self.at = expect(self.text.as_bytes(), self.at, byte)?;
         Ok(())
     }
 
@@ -66,210 +62,276 @@ impl<'a> Scanner<'a> {
         if self.peek().is_ok() { Err(Unusual) } else { Ok(()) }
     }
 
-    /// Steps over the name of a field and its colon, and returns the name.
+    /// Steps to the value of the next wanted field of an object, and returns what its name is
+    /// wanted for; after the last field over the end of the object.
     #[inline]
-    pub fn key(&mut self) -> Result<Cow<'a, str>, Unusual> {
-        let start = self.at_quote()?;
-        let is_plain = self.string()?;
-        let key = self.text.get(start..self.at).ok_or(Unusual)?;
-        self.expect(b':')?;
-        if is_plain {
-            return Ok(key[1..key.len() - 1].into());
+    pub fn field<T>(&mut self, wanted: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Unusual> {
+        let bytes = self.text.as_bytes();
+        let mut at = self.at;
+        loop {
+            let start = expect(bytes, at, b'"')?;
+            let (end, is_plain) = string(bytes, start)?;
+            let value = expect(bytes, end, b':')?;
+            if let Some(found) = wanted(&self.text_of(start..end - 1, is_plain)?) {
+                self.at = value;
+                return Ok(Some(found));
+            }
+            at = match next(bytes, value)? {
+                (start, b'"') => string(bytes, start + 1)?.0,
+                (start, _) => skip(bytes, start)?,
+            };
+            match next(bytes, at)? {
+                (comma, b',') => at = comma + 1,
+                (end, b'}') => {
+                    self.at = end + 1;
+                    return Ok(None);
+                }
+                _ => return Err(Unusual),
+            }
         }
-        let meant = serde_json::from_str(key);
-        meant.map(Cow::Owned).map_err(|_| Unusual)
     }
 
-    /// Steps over the next value, and returns its text.
+    /// What the characters between two quotes mean.
     #[inline]
-    pub fn value(&mut self) -> Result<&'a str, Unusual> {
-        self.peek()?;
+    fn text_of(&self, inside: Range<usize>, is_plain: bool) -> Result<Cow<'a, str>, Unusual> {
+        if is_plain {
+            return self.text.get(inside).map(Cow::Borrowed).ok_or(Unusual);
+        }
+        let quoted = self.text.get(inside.start - 1..inside.end + 1).ok_or(Unusual)?;
+        serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| Unusual)
+    }
+
+    /// Steps over the next value, and returns it.
+    pub fn value(&mut self) -> Result<Value, Unusual> {
+        let first = self.peek()?;
         let start = self.at;
+        if first == b'"' {
+            let (end, is_plain) = string(self.text.as_bytes(), start + 1)?;
+            self.at = end;
+            return self.text_of(start + 1..end - 1, is_plain).map(|text| text.into());
+        }
         self.skip()?;
-        self.text.get(start..self.at).ok_or(Unusual)
+        let text = self.text.get(start..self.at).ok_or(Unusual)?;
+        serde_json::from_str(text).map_err(|_| Unusual)
     }
 
     /// Steps over the next value.
     pub fn skip(&mut self) -> Result<(), Unusual> {
-        // One bit for each open list or object: 1 for an object.
-        let (mut open, mut depth) = (0_u64, 0);
-        loop {
-            match self.peek()? {
-                b'"' => drop(self.string()?),
-                first @ (b'{' | b'[') => {
-                    self.at += 1;
-                    // In ASCII the closing bracket is the opening one plus 2.
-                    if !self.take(first + 2)? {
-                        if depth == MAX_DEPTH {
-                            return Err(Unusual);
-                        }
-                        depth += 1;
-                        open = open << 1 | u64::from(first == b'{');
-                        self.skip_key(open)?;
-                        continue;
-                    }
-                }
-                b'-' | b'0'..=b'9' => self.number()?,
-                b't' => self.word("true")?,
-                b'f' => self.word("false")?,
-                b'n' => self.word("null")?,
-                _ => return Err(Unusual),
-            }
-            while depth > 0 && !self.take(b',')? {
-                self.expect(if open & 1 == 1 { b'}' } else { b']' })?;
-                depth -= 1;
-                open >>= 1;
-            }
-            if depth == 0 {
-                return Ok(());
-            }
-            self.skip_key(open)?;
-        }
-    }
-
-    /// Steps over the name before a value, if the innermost container is an object.
-    #[inline]
-    fn skip_key(&mut self, open: u64) -> Result<(), Unusual> {
-        if open & 1 == 1 {
-            self.at_quote()?;
-            self.string()?;
-            self.expect(b':')?;
-        }
+        self.at = skip(self.text.as_bytes(), self.at)?;
         Ok(())
     }
+}
 
-    /// The position of the quote that must be the next byte after space.
-    #[inline]
-    fn at_quote(&mut self) -> Result<usize, Unusual> {
-        if self.peek()? == b'"' { Ok(self.at) } else { Err(Unusual) }
-    }
-
-    /// Steps over the string that begins here; returns whether it has no escapes.
-    #[inline]
-    fn string(&mut self) -> Result<bool, Unusual> {
-        let mut is_plain = true;
-        self.at += 1;
-        loop {
-            self.skip_plain();
-            match self.byte(self.at) {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(is_plain);
+/// The position after the value that comes next. Positions are values and not fields, so that
+/// they stay in registers.
+fn skip(bytes: &[u8], mut at: usize) -> Result<usize, Unusual> {
+    // One bit for each open list or object: 1 for an object.
+    let (mut open, mut depth) = (0_u64, 0);
+    loop {
+        let (start, first) = next(bytes, at)?;
+        at = match first {
+            b'"' => string(bytes, start + 1)?.0,
+            b'-' | b'0'..=b'9' => number(bytes, start)?,
+            b'{' | b'[' => {
+                let (inside, byte) = next(bytes, start + 1)?;
+                // In ASCII the closing bracket is the opening one plus 2.
+                if byte != first + 2 {
+                    if depth == MAX_DEPTH {
+                        return Err(Unusual);
+                    }
+                    depth += 1;
+                    open = open << 1 | u64::from(first == b'{');
+                    at = skip_key(bytes, inside, open)?;
+                    continue;
                 }
-                Some(b'\\') => {
-                    is_plain = false;
-                    self.escape()?;
-                }
-                // A control character, or the end.
-                _ => return Err(Unusual),
+                inside + 1
             }
-        }
-    }
-
-    /// Moves to the next quote, backslash or control character.
-    #[inline]
-    fn skip_plain(&mut self) {
-        let bytes = self.text.as_bytes();
-        while let Some(eight) = bytes.get(self.at..).and_then(|rest| rest.first_chunk()) {
-            let found = special_bytes(u64::from_le_bytes(*eight));
-            if found != 0 {
-                self.at += found.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
-        }
-        while !matches!(bytes.get(self.at), None | Some(b'"' | b'\\' | 0..0x20)) {
-            self.at += 1;
-        }
-    }
-
-    /// Steps over the escape that begins here.
-    fn escape(&mut self) -> Result<(), Unusual> {
-        self.at += match self.byte(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-            Some(b'u') => match self.unit(self.at)? {
-                0xd800..0xdc00 if (0xdc00..0xe000).contains(&self.unit(self.at + 6)?) => 12,
-                0xd800..0xe000 => return Err(Unusual),
-                _ => 6,
-            },
+            b't' => word(bytes, start, b"true")?,
+            b'f' => word(bytes, start, b"false")?,
+            b'n' => word(bytes, start, b"null")?,
             _ => return Err(Unusual),
         };
-        Ok(())
-    }
-
-    /// The UTF-16 unit of `\u1234`.
-    fn unit(&self, at: usize) -> Result<u32, Unusual> {
-        let escape = self.text.as_bytes().get(at..at + 6).ok_or(Unusual)?;
-        let digits = escape.strip_prefix(b"\\u").ok_or(Unusual)?;
-        digits.iter().try_fold(0, |unit, digit| {
-            let digit = char::from(*digit).to_digit(16).ok_or(Unusual)?;
-            Ok(unit << 4 | digit)
-        })
-    }
-
-    fn number(&mut self) -> Result<(), Unusual> {
-        let start = self.at;
-        self.at += usize::from(self.byte(self.at) == Some(b'-'));
-        match self.byte(self.at) {
-            Some(b'0') => self.at += 1,
-            _ => drop(self.digits()?),
-        }
-        let integer = start..self.at;
-        if self.byte(self.at) == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.byte(self.at) {
-            self.at += 1;
-            self.at += usize::from(matches!(self.byte(self.at), Some(b'+' | b'-')));
-            if self.digits()? > 2 {
+        loop {
+            if depth == 0 {
+                return Ok(at);
+            }
+            let (after, byte) = next(bytes, at)?;
+            at = after + 1;
+            if byte == b',' {
+                break;
+            }
+            if byte != if open & 1 == 1 { b'}' } else { b']' } {
                 return Err(Unusual);
             }
+            depth -= 1;
+            open >>= 1;
         }
-        match self.at - start {
-            0..MIN_DIGITS => Ok(()),
-            length if length > MAX_NUMBER_CHARS => Err(Unusual),
-            _ if integer.end == self.at && is_long_integer(&self.text[integer]) => Err(Unusual),
-            _ => Ok(()),
+        at = skip_key(bytes, at, open)?;
+    }
+}
+
+/// The position after the name before a value, if the innermost container is an object.
+#[inline]
+fn skip_key(bytes: &[u8], at: usize, open: u64) -> Result<usize, Unusual> {
+    if open & 1 == 0 {
+        return Ok(at);
+    }
+    let (end, _) = string(bytes, expect(bytes, at, b'"')?)?;
+    expect(bytes, end, b':')
+}
+
+/// The next byte after space, and its position.
+#[inline]
+fn next(bytes: &[u8], mut at: usize) -> Result<(usize, u8), Unusual> {
+    while let Some(&byte) = bytes.get(at) {
+        if byte > b' ' || !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+            return Ok((at, byte));
+        }
+        at += 1;
+    }
+    Err(Unusual)
+}
+
+/// The position after this byte, which must be the next one after space.
+#[inline]
+fn expect(bytes: &[u8], at: usize, byte: u8) -> Result<usize, Unusual> {
+    match next(bytes, at)? {
+        (at, found) if found == byte => Ok(at + 1),
+        _ => Err(Unusual),
+    }
+}
+
+/// The position after the string whose first character is here, and whether it has no escapes.
+#[inline]
+fn string(bytes: &[u8], mut at: usize) -> Result<(usize, bool), Unusual> {
+    let mut is_plain = true;
+    loop {
+        at = plain_end(bytes, at);
+        match bytes.get(at) {
+            Some(b'"') => return Ok((at + 1, is_plain)),
+            Some(b'\\') => {
+                is_plain = false;
+                at = escape(bytes, at)?;
+            }
+            // A control character, or the end.
+            _ => return Err(Unusual),
         }
     }
+}
 
-    /// Steps over one or more digits, and returns their number.
-    #[inline]
-    fn digits(&mut self) -> Result<usize, Unusual> {
-        let start = self.at;
-        while self.byte(self.at).is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
+/// The position of the next quote, backslash or control character.
+#[inline]
+fn plain_end(bytes: &[u8], at: usize) -> usize {
+    let mut rest = bytes.get(at..).unwrap_or_default();
+    while let Some((eight, more)) = rest.split_first_chunk() {
+        let found = special_bytes(u64::from_le_bytes(*eight));
+        if found != 0 {
+            return bytes.len() - rest.len() + found.trailing_zeros() as usize / 8;
         }
-        if self.at == start { Err(Unusual) } else { Ok(self.at - start) }
+        rest = more;
     }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    bytes.len() - rest.len() + rest.iter().position(is_special).unwrap_or(rest.len())
+}
 
-    fn word(&mut self, word: &str) -> Result<(), Unusual> {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        if !rest.starts_with(word.as_bytes()) {
+/// The position after the escape that begins here.
+fn escape(bytes: &[u8], at: usize) -> Result<usize, Unusual> {
+    Ok(match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at + 2,
+        Some(b'u') => match unit(bytes, at)? {
+            0xd800..0xdc00 if (0xdc00..0xe000).contains(&unit(bytes, at + 6)?) => at + 12,
+            0xd800..0xe000 => return Err(Unusual),
+            _ => at + 6,
+        },
+        _ => return Err(Unusual),
+    })
+}
+
+/// The UTF-16 unit of `\u1234`.
+fn unit(bytes: &[u8], at: usize) -> Result<u32, Unusual> {
+    let escape = bytes.get(at..at + 6).ok_or(Unusual)?;
+    let digits = escape.strip_prefix(b"\\u").ok_or(Unusual)?;
+    digits.iter().try_fold(0, |unit, digit| {
+        let digit = char::from(*digit).to_digit(16).ok_or(Unusual)?;
+        Ok(unit << 4 | digit)
+    })
+}
+
+/// The position after the number that begins here.
+#[inline]
+fn number(bytes: &[u8], start: usize) -> Result<usize, Unusual> {
+    let first = start + usize::from(bytes[start] == b'-');
+    let mut at = match bytes.get(first) {
+        Some(b'0') => first + 1,
+        _ => digits(bytes, first)?,
+    };
+    let integer = start..at;
+    if bytes.get(at) == Some(&b'.') {
+        at = digits(bytes, at + 1)?;
+    }
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+        let exponent = at + 1 + sign;
+        at = digits(bytes, exponent)?;
+        if at - exponent > 2 {
             return Err(Unusual);
         }
-        self.at += word.len();
-        Ok(())
     }
+    if at - start < MIN_DIGITS { Ok(at) } else { long_number(bytes, integer, at) }
+}
 
-    #[inline]
-    fn byte(&self, at: usize) -> Option<u8> {
-        self.text.as_bytes().get(at).copied()
+/// The position after a long number, unless it is an integer beyond 64 bits, or very long.
+#[cold]
+fn long_number(bytes: &[u8], integer: Range<usize>, end: usize) -> Result<usize, Unusual> {
+    let is_integer = integer.end == end;
+    let is_rare = end - integer.start > MAX_NUMBER_CHARS
+        || is_integer && str::from_utf8(&bytes[integer]).map_or(true, is_long_integer);
+    if is_rare { Err(Unusual) } else { Ok(end) }
+}
+
+/// The position after one or more digits.
+#[inline]
+fn digits(bytes: &[u8], start: usize) -> Result<usize, Unusual> {
+    let mut rest = bytes.get(start..).unwrap_or_default();
+    while let Some((eight, more)) = rest.split_first_chunk() {
+        match other_than_digits(u64::from_le_bytes(*eight)) {
+            0 => rest = more,
+            found => {
+                rest = &rest[found.trailing_zeros() as usize / 8..];
+                break;
+            }
+        }
     }
+    let is_other = |byte: &u8| !byte.is_ascii_digit();
+    let at = bytes.len() - rest.len() + rest.iter().position(is_other).unwrap_or(rest.len());
+    if at == start { Err(Unusual) } else { Ok(at) }
+}
+
+/// The position after this word.
+fn word(bytes: &[u8], at: usize, word: &[u8]) -> Result<usize, Unusual> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    if rest.starts_with(word) { Ok(at + word.len()) } else { Err(Unusual) }
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// The highest bit of each of eight bytes that is no digit. Bits above the lowest one may be
+/// set in error.
+#[inline]
+fn other_than_digits(eight: u64) -> u64 {
+    let digit = eight ^ (ONES * u64::from(b'0'));
+    // What is more than 9 comes to 128 or more.
+    (digit.wrapping_add(ONES * 0x76) | digit) & (ONES * 0x80)
 }
 
 /// The highest bit of each of eight bytes that is a quote, a backslash or a control
 /// character. Bits above the lowest one may be set in error.
 #[inline]
 fn special_bytes(eight: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let quote = eight ^ (ONES * u64::from(b'"'));
-    let slash = eight ^ (ONES * u64::from(b'\\'));
-    let found = (quote.wrapping_sub(ONES) & !quote)
-        | (slash.wrapping_sub(ONES) & !slash)
-        | (eight.wrapping_sub(ONES * 0x20) & !eight);
-    found & (ONES * 0x80)
+    // With the second bit turned over, a quote stands next to the control characters.
+    let quote = (eight ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+    let slash = (eight ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+    (quote | slash) & !eight & (ONES * 0x80)
 }
 
 #[cfg(test)]
@@ -331,10 +393,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_given_as_they_mean() {
-        let mut scanner = Scanner::new(r#" "a\u0062" : [1 , 2] ,"#);
-        assert_eq!(scanner.key().unwrap(), "ab");
-        assert_eq!(scanner.value().unwrap(), "[1 , 2]");
+    fn fields_are_known_by_what_their_names_mean() {
+        let mut scanner = Scanner::new(r#" "x" : "y" , "a\u0062" : [1 , 2] , "x": {} } , "#);
+        let wanted = |name: &str| (name == "ab").then_some(7);
+        assert_eq!(scanner.field(wanted).unwrap(), Some(7));
+        assert_eq!(scanner.value().unwrap(), serde_json::json!([1, 2]));
+        assert!(scanner.take(b',').unwrap());
+        assert_eq!(scanner.field(wanted).unwrap(), None);
         assert!(scanner.take(b',').unwrap() && scanner.end().is_ok());
     }
 }
