@@ -299,6 +299,7 @@ fn limits(context: &RunContext) -> Vec<LimitReport> {
     let report = |(limiter, state): (usize, LimitState)| LimitReport {
         used_before: used_before(context, limiter, &state.name),
         other_runs: context.other_runs(&state.name),
+        target: context.plan.target_of(limiter).map(|target| target.name.to_string()),
         ..limit(&state, blind)
     };
     let limiters = context.limiters.iter().enumerate();
@@ -329,6 +330,7 @@ fn limit(state: &LimitState, blind: Option<&str>) -> LimitReport {
     let blind = blind.filter(|_| state.guard == Guard::Acked);
     LimitReport {
         rate: state.name.clone(),
+        target: None,
         guard: state.guard.name().to_owned(),
         kept_as_strict: blind.map(str::to_owned).or_else(|| gave_up(state)),
         unit: state.unit.clone(),

@@ -236,6 +236,8 @@ fn check(job: &Job, parts: &JobParts, first: &Stage) -> Result<(), Error> {
         "a login ([[before]]) is of one server: leave one of them out"
     } else if job.cookies.is_some() {
         "cookies (--cookies) are of one server: leave one of them out"
+    } else if follows_once(first) {
+        FOLLOWS_ONCE
     } else if job.store.dir.is_some() {
         "store (--store) keeps the answer to a request, and another target answers another request: leave one of them out"
     } else if job.dedupe {
@@ -249,6 +251,14 @@ fn check(job: &Job, parts: &JobParts, first: &Stage) -> Result<(), Error> {
     };
     Err(Error::plan(format!("[[fallback]]: {what}")))
 }
+
+/// Whether redirects of a request that must not be sent twice are followed: a row that is turned
+/// away on the way could have been done.
+fn follows_once(stage: &Stage) -> bool {
+    stage.transport.settings.follow > 0 && !stage.resends()
+}
+
+const FOLLOWS_ONCE: &str = "send.follow (--follow) goes on with a request that must not be sent twice: give retry.unknown = \"resend\" (--resend-unknown) if it does no harm, or leave one of them out";
 
 /// Checks one fallback: it gives the job's values, at a host that the job names, and gets no
 /// secrets of another server.
@@ -270,6 +280,9 @@ fn check_stage(
         return Err(Error::plan(format!(
             "request.{place} has a secret of the job, which would go to another server: give request.{place} of its own"
         )));
+    }
+    if follows_once(stage) {
+        return Err(Error::plan(FOLLOWS_ONCE));
     }
     if stage.value_names() != first.value_names() {
         return Err(Error::plan(

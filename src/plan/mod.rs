@@ -330,6 +330,12 @@ impl Plan {
         self.stages.iter().chain(&self.fallbacks)
     }
 
+    /// The first target whose requests pass this limiter; none if there is no fallback.
+    pub(crate) fn target_of(&self, limiter: usize) -> Option<&Target> {
+        let all = self.targets.iter().zip(self.all_stages());
+        all.into_iter().find(|(_, stage)| stage.limiter == limiter).map(|(target, _)| target)
+    }
+
     /// The prices of units: of the job, and after these of each fallback.
     pub(crate) fn price_lists(&self) -> impl Iterator<Item = &PriceList> {
         let others = self.targets.iter().skip(1).map(|target| &target.price);

@@ -389,6 +389,9 @@ pub enum SharingReport {
 pub struct LimitReport {
     /// The limit as the job writes it: `22/5s`.
     pub rate: String,
+    /// The name of the target whose limit it is, where a job has fallbacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// The guard that it was proven by: `strict`, `acked`, `sent`.
     pub guard: String,
     /// The reason why `strict` was used instead of the guard.

@@ -274,7 +274,9 @@ fn limit(limit: &LimitReport) -> String {
         Some(why) => format!("{}, kept as strict since {why}", limit.guard),
         None => limit.guard.clone(),
     };
-    let mut line = format!("limit {} ({}): {}", short(&limit.rate), escape(&guard), kept(limit));
+    let of = limit.target.as_ref().map_or_else(String::new, |it| format!(" of {}", short(it)));
+    let rate = short(&limit.rate);
+    let mut line = format!("limit {rate}{of} ({}): {}", escape(&guard), kept(limit));
     match &limit.found {
         Some(found) => line += &found_limit(found),
         None => line += &adjusted(limit),

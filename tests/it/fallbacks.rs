@@ -166,6 +166,8 @@ fn the_third_answers_where_one_is_out_and_another_has_no_quota_left() {
     );
     let job = job(&place, ROWS, [&out, &second.url()], QUICK, &others);
     ask(&place, &job).exits(0);
+    let limits = place.json("summary.json")["limits"].clone();
+    assert_eq!((&limits[0]["rate"], &limits[0]["target"]), (&json!("3/1h"), &json!("second")));
     let by_target = by_target(&place.records("out.jsonl"));
     assert_eq!(by_target, counts([("second", 3), ("third", ROWS as u64 - 3)]));
     assert_eq!((second.judgement().requests, third.judgement().requests), (3, ROWS as u64 - 3));
@@ -372,6 +374,11 @@ fn what_a_fallback_can_not_do_is_said() {
         ("store = \"answers\"", "", "[[fallback]]: store (--store) keeps the answer"),
         ("dedupe = true", "", "[[fallback]]: dedupe (--dedupe) gives"),
         ("save = \"{{ symbol }}.json\"", "", "[[fallback]]: save (--save)"),
+        (
+            "request.method = \"POST\"\nsend.follow = 1",
+            "",
+            "send.follow (--follow) goes on with a request that must not be sent twice",
+        ),
         ("", "extract.other = \".x\"", "fallback 1: extract has other names than the job's"),
         ("", "[[fallback]]\nname = \"first\"", "two targets are called \"first\""),
         ("", "after = \"soon\"", "line"),
