@@ -6,6 +6,13 @@ use std::fmt;
 macro_rules! failure_kinds {
     ($($(#[$doc:meta])+ $name:ident = $text:literal;)+) => {
         /// The reason of a failure, in short, so that failures can be counted by it.
+        ///
+        /// ```
+        /// use throng::FailureKind;
+        ///
+        /// assert_eq!(FailureKind::Timeout.text(), "timeout");
+        /// assert_eq!(FailureKind::parse("status 503"), FailureKind::Status(503));
+        /// ```
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum FailureKind {

@@ -125,7 +125,7 @@ impl Arrived {
     /// The arrival in calendar time; `zero` is the time at which the limiter's clock
     /// was zero. A lost request can arrive for `linger` longer.
     #[must_use]
-    pub fn new(arrival: ArrivalInterval, linger: Duration, zero: Timestamp) -> Arrived {
+    pub(crate) fn new(arrival: ArrivalInterval, linger: Duration, zero: Timestamp) -> Arrived {
         let since_1970 = |time: Time| {
             let since_zero = i128::try_from(time.since(Time::ZERO).as_nanos());
             zero.as_nanosecond() + since_zero.unwrap_or(0)

@@ -161,6 +161,22 @@ impl JobHandle {
     /// Ends the run early: no new row begins, and requests in flight have the job's
     /// `workers.grace` (10 s) to be answered. The report has the rows that are done, and a
     /// run with an output file can be resumed.
+    ///
+    /// ```
+    /// use throng::{Job, Record, ShutdownReason};
+    /// # let server = throng_mock::Mock::start(throng_mock::Settings { anything: true, ..Default::default() }, "127.0.0.1:0")?;
+    /// # let api = server.url();
+    ///
+    /// let plan = Job::builder()
+    ///     .rows((0_u64..).map(|id| serde_json::json!({ "id": id })))      // without an end
+    ///     .url(format!("{api}/{{{{ id }}}}"))
+    ///     .build()?;
+    /// let run = plan.run_to(|_: Vec<Record>| Ok(()));
+    /// run.cancel();
+    /// run.wait()?;
+    /// assert!(matches!(run.shutdown().reason(), Some(ShutdownReason::Cancelled)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cancel(&self) {
         self.shutdown().request(ShutdownReason::Cancelled);
     }

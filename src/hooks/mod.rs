@@ -80,6 +80,15 @@ pub trait ResponseHook: Send + Sync {
 }
 
 /// The request that a hook has made of a row, and its cost.
+///
+/// ```
+/// use throng::RowRequest;
+///
+/// let request = http::Request::post("/v1/embeddings").body(r#"{"input": "a text"}"#)?;
+/// let request = RowRequest::from(request).with_cost("tokens", 3);
+/// assert_eq!(request.request.uri(), "/v1/embeddings");
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct RowRequest {
     /// The request. Its URL may be only a path where the job's URL is the host.
@@ -142,6 +151,16 @@ impl Answer {
 }
 
 /// The values that a hook has made of an answer.
+///
+/// ```
+/// use serde_json::json;
+/// use throng::Processed;
+///
+/// let one = Processed::from_iter([("price", json!(7)), ("note", json!(null))]);
+/// let fields = |id: u32| [("id".to_owned(), json!(id))].into_iter().collect();
+/// let several = Processed::Records(vec![fields(1), fields(2)]);
+/// # assert_ne!(one, several);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Processed {
     /// The values of the row's record, by name.

@@ -31,7 +31,8 @@ use crate::{
 ///     [limit]
 ///     rate = "22/5s"
 /// "#)?;
-/// assert_eq!(job.limit.rate[0].amount.units, 22);
+/// let plan = throng::Plan::new(&job, &|name| std::env::var(name).ok());
+/// assert!(plan.is_err_and(|error| error.to_string().contains("tickers.csv")));
 /// # Ok::<(), throng::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -40,69 +41,69 @@ use crate::{
 pub struct Job {
     /// The JSON Schema of the file, for editors; it changes nothing.
     #[serde(rename = "$schema", skip_serializing)]
-    pub schema: Option<String>,
+    pub(crate) schema: Option<String>,
     /// The profile whose settings hold where the job has none: `github`, `github:anonymous`.
     /// [`Job::parse`] applies it and leaves none here.
-    pub api: Option<String>,
+    pub(crate) api: Option<String>,
     /// The name of the profile that [`Job::parse`] has applied.
     #[serde(skip)]
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
     /// Where the prices come from that the profile has for a model.
     #[serde(skip)]
-    pub price_source: Option<String>,
+    pub(crate) price_source: Option<String>,
     /// Whether a stranger has written it: the hosts that it names are not trusted.
     #[serde(skip)]
-    pub sandboxed: bool,
+    pub(crate) sandboxed: bool,
     /// Where rows come from.
-    pub input: source::Settings,
+    pub(crate) input: source::Settings,
     /// Which of several runs this is that divide the rows and the limits: `3/8`, or `auto` where
     /// a scheduler says it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shard: Option<String>,
+    pub(crate) shard: Option<String>,
     /// What to ask for each row.
-    pub request: render::Settings,
+    pub(crate) request: render::Settings,
     /// How requests are signed.
     #[cfg_attr(feature = "cli", schemars(with = "auth::AuthKeys"))]
-    pub auth: auth::Settings,
+    pub(crate) auth: auth::Settings,
     /// The login: requests before those of rows, whose answers give secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub before: Vec<auth::BeforeSettings>,
+    pub(crate) before: Vec<auth::BeforeSettings>,
     /// Where secrets are read.
-    pub secrets: secret::Settings,
+    pub(crate) secrets: secret::Settings,
     /// Which variables of the environment are secrets.
-    pub env: secret::Variables,
+    pub(crate) env: secret::Variables,
     /// Whether the cookies of answers are kept and sent back, and for how long.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cookies: Option<CookieScope>,
+    pub(crate) cookies: Option<CookieScope>,
     /// The limits of the server.
-    pub limit: limit::Settings,
+    pub(crate) limit: limit::Settings,
     /// The prices of units in US dollars, by the names of `limit.cost` and `limit.settle`:
     /// `0.15/1M` is 0.15 dollars for a million.
     #[serde(skip_serializing_if = "PriceList::is_empty")]
-    pub price: PriceList,
+    pub(crate) price: PriceList,
     /// The most that all runs of the same results may cost: `25usd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "cli",
         schemars(with = "Option<crate::limit::schema::Either<String, f64>>")
     )]
-    pub budget: Option<Usd>,
+    pub(crate) budget: Option<Usd>,
     /// How many workers send, and how much each has in flight.
-    pub workers: workers::Settings,
+    pub(crate) workers: workers::Settings,
     /// How long to wait for an answer.
-    pub send: send::Settings,
+    pub(crate) send: send::Settings,
     /// How servers are reached.
-    pub network: send::Network,
+    pub(crate) network: send::Network,
     /// Which certificates to trust.
-    pub tls: send::Tls,
+    pub(crate) tls: send::Tls,
     /// When to try again.
-    pub retry: judge::Settings,
+    pub(crate) retry: judge::Settings,
     /// The headers in which the server tells its count, beside the common ones.
-    pub signal: Vec<judge::signals::SignalSource>,
+    pub(crate) signal: Vec<judge::signals::SignalSource>,
     /// Names of headers with the state of limits that are ignored, since they are wrong; or
     /// `all`.
     #[serde(rename = "no-headers")]
-    pub no_headers: Vec<String>,
+    pub(crate) no_headers: Vec<String>,
     /// What answers mean: the first rows of the table of answers. As a text it is the kind of
     /// their bodies ([`Job::answer_format`]).
     #[cfg_attr(
@@ -112,29 +113,29 @@ pub struct Job {
         )
     )]
     #[serde(deserialize_with = "rules_or_format")]
-    pub answer: Vec<judge::AnswerRule>,
+    pub(crate) answer: Vec<judge::AnswerRule>,
     /// More rows of the table of answers, for a job whose `answer` is a text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub answers: Vec<judge::AnswerRule>,
+    pub(crate) answers: Vec<judge::AnswerRule>,
     /// The kind of the answers' bodies; by their type and their first bytes if none is given.
     #[serde(rename = "answer-format", skip_serializing_if = "Option::is_none")]
-    pub answer_format: Option<extract::AnswerKind>,
+    pub(crate) answer_format: Option<extract::AnswerKind>,
     /// The encoding of the answers' bodies, whatever their type says.
     #[serde(rename = "answer-encoding", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "cli", schemars(with = "Option<String>"))]
-    pub answer_encoding: Option<extract::AnswerEncoding>,
+    pub(crate) answer_encoding: Option<extract::AnswerEncoding>,
     /// Which answers are refusals, beside a 429: rows of the table after those of `answer`.
-    pub refusal: Vec<judge::RefusalRule>,
+    pub(crate) refusal: Vec<judge::RefusalRule>,
     /// What to keep of an answer.
-    pub extract: extract::Settings,
+    pub(crate) extract: extract::Settings,
     /// The check of the values before they count: a file with a JSON Schema, whose name ends in
     /// `.json`, or a jq condition.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub check: Option<String>,
+    pub(crate) check: Option<String>,
     /// Number of times that a row is asked again whose answer fails the check; templates see the
     /// answer and what is wrong with it as `{{ last.answer }}` and `{{ last.error }}`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reask: Option<u32>,
+    pub(crate) reask: Option<u32>,
     /// The helpers that make requests, in place of [`Job::request`]: a command, or a table with one.
     #[serde(
         deserialize_with = "helpers::or_command",
@@ -144,7 +145,7 @@ pub struct Job {
         feature = "cli",
         schemars(with = "crate::limit::schema::Either<String, HelperSettings>")
     )]
-    pub render: HelperSettings,
+    pub(crate) render: HelperSettings,
     /// The helpers that process answers, in place of [`Job::extract`]: a command, or a table with one.
     #[serde(
         deserialize_with = "helpers::or_command",
@@ -154,22 +155,22 @@ pub struct Job {
         feature = "cli",
         schemars(with = "crate::limit::schema::Either<String, HelperSettings>")
     )]
-    pub process: HelperSettings,
+    pub(crate) process: HelperSettings,
     /// The path of the file that each answer is saved to, with values of the row in it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub save: Option<String>,
+    pub(crate) save: Option<String>,
     /// What to keep a record of, if not of each row.
-    pub items: extract::ItemSettings,
+    pub(crate) items: extract::ItemSettings,
     /// How many rows are asked for at once.
-    pub batch: batch::Settings,
+    pub(crate) batch: batch::Settings,
     /// The provider whose batch endpoint takes the requests: `openai`, `anthropic`, `gemini` or
     /// `mistral`; each row has a request of its own if none is given.
     #[serde(rename = "batch-api", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "cli", schemars(with = "Option<String>"))]
-    pub batch_api: Option<batch_api::Provider>,
+    pub(crate) batch_api: Option<batch_api::Provider>,
     /// Whether rows whose requests are equal are asked for once.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub dedupe: bool,
+    pub(crate) dedupe: bool,
     /// Where answers are kept, so that a request is asked for once: a directory, or a table with
     /// one.
     #[serde(
@@ -180,31 +181,31 @@ pub struct Job {
         feature = "cli",
         schemars(with = "crate::limit::schema::Either<String, StoreSettings>")
     )]
-    pub store: StoreSettings,
+    pub(crate) store: StoreSettings,
     /// The reasons for which rows are asked for; all rows are if none is given.
     #[serde(deserialize_with = "only::one_or_more", skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "cli", schemars(with = "crate::limit::schema::OneOrMany<String>"))]
-    pub only: Vec<Only>,
+    pub(crate) only: Vec<Only>,
     /// The earlier results that say which rows are new, changed, old or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub against: Option<String>,
+    pub(crate) against: Option<String>,
     /// How answers go on over pages.
-    pub pages: pages::Settings,
+    pub(crate) pages: pages::Settings,
     /// How jobs are polled that requests submit.
-    pub poll: poll::Settings,
+    pub(crate) poll: poll::Settings,
     /// The stages after the first: what to do with the values, in its turn.
-    pub step: Vec<StageConfig>,
+    pub(crate) step: Vec<StageConfig>,
     /// The name of the job's own target in records, where it has fallbacks; the host of its URL if
     /// none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
+    pub(crate) target: Option<String>,
     /// The targets that answer where those before them can't, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fallback: Vec<FallbackConfig>,
+    pub(crate) fallback: Vec<FallbackConfig>,
     /// What to compute over all rows.
-    pub summary: tally::Settings,
+    pub(crate) summary: tally::Settings,
     /// Where records go.
-    pub output: sink::Settings,
+    pub(crate) output: sink::Settings,
 }
 
 /// One `[[step]]` of a job: a stage after the first. A part that it leaves out is the

@@ -77,6 +77,18 @@ pub use profile::{Need, Profile, ProfileSource as Reading};
 pub use stage::{SaveMode, Stage};
 
 /// Everything that a run needs, checked.
+///
+/// ```
+/// use throng::{Job, Plan};
+///
+/// let job = Job::parse("items.toml", r#"
+///     request.url = "https://api.example/{{ id }}"
+///     input.list = [{ id = 1 }, { id = 2 }]
+/// "#)?;
+/// let plan = Plan::new(&job, &|name| std::env::var(name).ok())?;    // nothing is sent
+/// assert_eq!(plan.rows(), Some(2));
+/// # Ok::<(), throng::Error>(())
+/// ```
 pub struct Plan {
     pub(crate) source: Source,
     pub(crate) survey: Survey,

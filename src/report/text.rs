@@ -68,7 +68,7 @@ impl Report {
 impl Color {
     /// The text in this style.
     #[must_use]
-    pub fn paint(self, style: Style, text: &str) -> String {
+    pub(crate) fn paint(self, style: Style, text: &str) -> String {
         match self {
             Color::Never => text.to_owned(),
             Color::Always => format!("{style}{text}{style:#}"),
@@ -215,8 +215,8 @@ fn sent(report: &Report) -> String {
         unsent += &format!(", {} from the store", plural(sent.stored, "answer", "answers"));
     }
     if sent.shared > 0 {
-        let rows = plural(sent.shared, "request", "requests");
-        unsent += &format!(", {rows} the same as another and not sent");
+        let spared = plural(sent.shared, "request", "requests");
+        unsent += &format!(", {spared} not sent, since equal ones were");
     }
     format!(
         "{}{pace}, {}, {} refused ({how}){unsent}",

@@ -68,7 +68,7 @@ fn rows_with_equal_requests_are_asked_for_once_and_each_has_its_record() {
     let ended = quotes(&place, &mock, 1_000, "out.jsonl")
         .arg("--summary-json", &place.path("summary.json"))
         .exits(0);
-    ended.says("600 requests").says("400 requests the same as another and not sent");
+    ended.says("600 requests").says("400 requests not sent, since equal ones were");
     assert_asked_once(&mock, 600, 0);
     let records = place.records("out.jsonl");
     assert_twins_agree(&records, 1_000);

@@ -1,22 +1,16 @@
 //! The rate limiter by itself.
 
 use std::future::Future;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
-use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use pyo3::exceptions::PyRuntimeError;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use throng::internals::judge::signals::{HeaderRules, read_headers};
-use throng::limit::http::retry_after;
-use throng::limit::{
-    AcquireError, Cost, Guard, Limit, LimitError as Invalid, Outcome, RateLimiter, Shape,
-};
+use throng::limit::{AcquireError, Cost, Guard, Limit, LimitError as Invalid, RateLimiter, Shape};
 
 use crate::errors::of_limit;
 use crate::process::OfProcess;
@@ -247,23 +241,9 @@ impl Permit {
     /// The head of an answer with this status and these headers has been seen: a refusal pauses
     /// the limiter, and what the server says of its limits counts.
     fn answered(&self, status: u16, headers: Vec<(String, String)>) -> PyResult<()> {
-        let (headers, now) = (header_map(&headers), SystemTime::now());
-        let rules = HeaderRules::default();
-        let heard = rules.heard(&headers);
-        let mut inner = lock(&self.inner);
-        let permit = inner.get_mut()?;
-        for signal in read_headers(heard, now).signals {
-            let unit = permit.units().iter().position(|unit| signal.is_of_unit(unit));
-            permit.inform(unit, signal.info);
-        }
-        match Outcome::of_status(status, retry_after(heard, now)) {
-            Outcome::Failed => permit.failed(),
-            Outcome::Lost => permit.lost(),
-            Outcome::Refused { retry_after } => {
-                permit.refused(retry_after, chance());
-            }
-            _ => permit.answered(),
-        }
+        let status = StatusCode::from_u16(status);
+        let status = status.map_err(|_| PyValueError::new_err("this is no status of HTTP"))?;
+        lock(&self.inner).get_mut()?.answered_with(status, &header_map(&headers));
         Ok(())
     }
 
@@ -292,9 +272,4 @@ fn header_map(headers: &[(String, String)]) -> HeaderMap {
         Some((name.parse::<HeaderName>().ok()?, value.parse::<HeaderValue>().ok()?))
     };
     headers.iter().filter_map(parsed).collect()
-}
-
-/// A number from 0 to 1, so that several clients don't come back from a pause at once.
-fn chance() -> f64 {
-    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
 }

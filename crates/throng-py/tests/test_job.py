@@ -206,8 +206,12 @@ def test_failures_do_not_raise_unless_asked(mock: Start) -> None:
     assert run.summary.failures == {"missing price": run.summary.failed}
     failures = run.failures
     assert len(failures) == len(list(failures)) == len(failures.to_polars()) == run.summary.failed
-    with pytest.raises(throng.RowsFailed, match=r"of 40 rows failed: missing price \("):
+    with pytest.raises(throng.RowsFailed, match=r"of 40 rows failed: missing price \(") as failed:
         run.raise_for_failures()
+    first = min(failures, key=lambda record: record["_row"])
+    assert f"The first is row {first['_row']} ({first['symbol']}): {first['_detail'][:20]}" in str(
+        failed.value
+    )
     job_of(mock()).run(symbols(2)).raise_for_failures()
 
 

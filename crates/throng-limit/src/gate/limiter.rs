@@ -237,6 +237,15 @@ impl RateLimiter {
     }
 
     /// Gives no permit for this long, because the server, or an operator, has said so.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use throng_limit::RateLimiter;
+    /// let limiter = RateLimiter::builder().limit("100/1s".parse()?).build()?;
+    /// limiter.pause_for(Duration::from_secs(30));
+    /// assert!(limiter.try_acquire(1).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pause_for(&self, pause: Duration) {
         self.core.end_unlimited();
         self.core.tell(&Cost::one(), |limits, now| {

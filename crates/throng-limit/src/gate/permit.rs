@@ -220,7 +220,22 @@ impl Permit {
 
     /// Ends the attempt, unless its end was told before. The permit is over with this, as if
     /// the answer had been read to its end.
+    ///
+    /// ```
+    /// use throng_limit::{Cost, Outcome, RateLimiter};
+    ///
+    /// let limiter = RateLimiter::builder().limit("90000 tokens/1m".parse()?).build()?;
+    /// let mut permit = limiter.try_acquire(Cost::one().with("tokens", 800))?;
+    /// permit.settle("tokens", 612)?;    // the answer says what it has cost
+    /// permit.finish(Outcome::of_status(200, None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn finish(mut self, outcome: Outcome) {
+        self.end_with(outcome);
+    }
+
+    /// Ends the attempt, unless its end was told before.
+    pub(crate) fn end_with(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Answered => self.answered(),
             Outcome::Failed => self.failed(),

@@ -17,9 +17,10 @@
 use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderName, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use crate::gate::Permit;
+use crate::outcome::Outcome;
 
 mod header_rules;
 mod headers;
@@ -70,6 +71,54 @@ pub fn exhausted_reset(headers: HeardHeaders<'_>, now: SystemTime) -> Option<Dur
     exhausted.filter_map(|signal| signal.info.reset).max()
 }
 
+impl Outcome {
+    /// The outcome of a request with this answer, with the pause that its headers ask for.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use throng_limit::{Outcome, RateLimiter};
+    ///
+    /// let limiter = RateLimiter::builder().limit("100/1s".parse()?).build()?;
+    /// let permit = limiter.try_acquire(1)?;
+    /// # let answer = http::Response::builder().status(429).header("retry-after", "30").body(())?;
+    /// let outcome = Outcome::of(&answer);
+    /// let retry_after = Some(Duration::from_secs(30));
+    /// assert_eq!(outcome, Outcome::Refused { retry_after });
+    /// permit.finish(outcome);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn of<B>(response: &Response<B>) -> Outcome {
+        Outcome::of_head(response.status(), response.headers())
+    }
+
+    /// The outcome of a request whose answer has this status and these headers, for clients with
+    /// a response of their own.
+    ///
+    /// ```
+    /// use http::{HeaderMap, StatusCode};
+    /// use throng_limit::Outcome;
+    ///
+    /// assert_eq!(Outcome::of_head(StatusCode::OK, &HeaderMap::new()), Outcome::Answered);
+    /// ```
+    #[must_use]
+    pub fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {
+        let rules = HeaderRules::default();
+        Outcome::heard(status, rules.heard(headers), crate::time::calendar())
+    }
+
+    fn heard(status: StatusCode, headers: HeardHeaders<'_>, now: SystemTime) -> Outcome {
+        let pause = retry_after(headers, now);
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => {
+                let retry_after = pause.or_else(|| exhausted_reset(headers, now));
+                Outcome::Refused { retry_after }
+            }
+            status => Outcome::of_status(status.as_u16(), pause),
+        }
+    }
+}
+
 impl Permit {
     /// Ends the attempt by the head of its answer, with all that the head says of limits:
     /// `Retry-After` and the headers of the `RateLimit` families, in any of their spellings.
@@ -97,19 +146,7 @@ impl Permit {
         let rules = HeaderRules::default();
         let heard = rules.heard(headers);
         self.inform_of(&read_headers(heard, now));
-        let pause = retry_after(heard, now);
-        match status {
-            StatusCode::TOO_MANY_REQUESTS => {
-                self.end_refused(pause.or_else(|| exhausted_reset(heard, now)));
-            }
-            StatusCode::SERVICE_UNAVAILABLE if pause.is_some() => self.end_refused(pause),
-            // A proxy may have lost sight of the request.
-            StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => self.lost(),
-            status if status.as_u16() >= 400 => self.failed(),
-            _ => self.answered(),
-        }
+        self.end_with(Outcome::heard(status, heard, now));
     }
 
     /// Tells the limits what an answer says of each of them.

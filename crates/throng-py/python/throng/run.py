@@ -169,6 +169,16 @@ class Summary:
         """The number of failed rows by the kind of their failure."""
         return {kind["kind"]: kind["count"] for kind in self.json["failures"]}
 
+    def _first_failure(self) -> str:
+        """Which row failed first in the input, and why; nothing where no row is known."""
+        examples = [example for kind in self.json["failures"] for example in kind["examples"]]
+        first = min(examples, key=lambda example: int(example["row"]), default=None)
+        if first is None:
+            return ""
+        why = f"{first['row']} ({first['label']}): {first['detail']}"
+        # What a server has written may not steer a terminal.
+        return ". The first is row " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in why)
+
     def __getitem__(self, name: str) -> Any:
         """A result of the job's ``summary``: a figure, or a dict of figures by group."""
         try:
@@ -216,11 +226,13 @@ class Run(Records):
         return Failures(self)
 
     def raise_for_failures(self) -> None:
-        """Raises `RowsFailed` if any row has failed."""
+        """Raises `RowsFailed` if any row has failed; its text has the number of failures of each
+        kind, and why the first row failed."""
         if self.summary.failed:
             kinds = ", ".join(f"{kind} ({n:,})" for kind, n in self.summary.failures.items())
             raise RowsFailed(
                 f"{self.summary.failed:,} of {self.summary.rows:,} rows failed: {kinds}"
+                f"{self.summary._first_failure()}"
             )
 
     def __len__(self) -> int:
