@@ -62,6 +62,7 @@ impl Counting {
     }
 
     /// The time zone at whose midnight windows begin, if they do.
+    #[doc(hidden)]
     #[must_use]
     pub fn zone(&self) -> Option<TimeZone> {
         TimeZone::get(self.zone.as_ref()?).ok()
