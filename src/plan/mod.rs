@@ -594,9 +594,14 @@ fn columns(
     })
 }
 
-/// The job's output, which says whether answers are saved to files.
+/// The job's output, which says whether answers are saved to files. A shard is resumed if there is
+/// something to resume: its scheduler starts a task by the same command each time.
 fn output_settings(job: &Job) -> sink::Settings {
-    sink::Settings { saves: job.save.is_some(), ..job.output.clone() }
+    let existing = match job.output.existing {
+        Existing::Resume if job.limit.shard.is_some() => Existing::ResumeOrNew,
+        existing => existing,
+    };
+    sink::Settings { saves: job.save.is_some(), existing, ..job.output.clone() }
 }
 
 /// The job's input; one empty row where no input is given and the request needs none.
