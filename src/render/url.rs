@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use http::Uri;
+use http::uri::{InvalidUri, PathAndQuery};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 
@@ -13,12 +14,18 @@ use super::settings::{Settings, texts};
 use super::template::{Template, TemplateScope, Templates};
 use crate::error::Error;
 
+/// Maximum number of bytes of a URL of which the path and the query are parsed by themselves.
+const MAX_PARSED_APART: usize = 16 * 1_024;
+
 /// The compiled URL of a job.
 #[derive(Debug)]
 pub struct Url {
     base: Template,
     host: HostOrigin,
     fixed_uri: Option<Uri>,
+    /// The number of bytes of scheme and host, if the job writes them out and nothing else
+    /// stands there.
+    origin_length: Option<usize>,
     /// The hosts that rows may name.
     pub hosts: Hosts,
     /// The numbers of the path's segments that hold a value of the row.
@@ -74,6 +81,8 @@ impl Url {
                 .then(|| format!("{origin}/").parse())
                 .transpose()
                 .map_err(|error| format!("{origin:?} is not a URL: {error}"))?,
+            origin_length: (host == HostOrigin::Fixed && !origin.contains('#'))
+                .then_some(origin.len()),
             query: Pairs::new(templates, query)?,
             base: templates.add(context, text)?,
             host,
@@ -116,10 +125,28 @@ impl Url {
         }
         self.query.render(scope, separator, &mut url)?;
         let bytes = Bytes::from(url);
-        Uri::from_maybe_shared(bytes.clone()).map_err(|error| {
+        let uri =
+            self.at_fixed_host(&bytes).unwrap_or_else(|| Uri::from_maybe_shared(bytes.clone()));
+        uri.map_err(|error| {
             let url = shortened(&String::from_utf8_lossy(&bytes));
             format!("{url:?} is not a URL: {error}")
         })
+    }
+
+    /// The URL of a row, of which the path and the query alone are parsed, if the job writes the
+    /// host out.
+    fn at_fixed_host(&self, url: &Bytes) -> Option<Result<Uri, InvalidUri>> {
+        let length = self.origin_length?;
+        // A longer URL is counted as a whole.
+        if url.len() > MAX_PARSED_APART || url.get(length) != Some(&b'/') {
+            return None;
+        }
+        let mut parts = self.fixed_uri.clone()?.into_parts();
+        match PathAndQuery::from_maybe_shared(url.slice(length..)) {
+            Ok(target) => parts.path_and_query = Some(target),
+            Err(error) => return Some(Err(error)),
+        }
+        Uri::from_parts(parts).ok().map(Ok)
     }
 
     /// Refuses a value that is a whole segment `.` or `..`, which a server resolves, or
@@ -395,6 +422,18 @@ mod tests {
         }
         let more = render("http://h/?a={{ x }}", &[("b", "2")], "1").unwrap();
         assert_eq!(more, "http://h/?a=1&b=2");
+    }
+
+    #[test]
+    fn a_url_comes_to_what_parsing_all_of_it_comes_to() {
+        let long = "a".repeat(70_000);
+        for rest in ["", "/", "?a=b", "/?a=b", "/a//b?c=d?e", "/a#b", "#b", "/ä", "/a b", &long] {
+            for origin in ["http://h", "https://H.example:81", "http://[::1]:8080"] {
+                let whole = format!("{origin}{rest}");
+                let parsed = whole.parse::<Uri>().map(|uri| uri.to_string());
+                assert_eq!(render(&whole, &[], "").ok(), parsed.ok(), "{whole}");
+            }
+        }
     }
 
     #[test]

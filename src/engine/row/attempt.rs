@@ -340,7 +340,7 @@ impl RequestExecutor {
         };
         let read = self.finish_by_body(&mut permit, &answer, request.uri(), *terms, trace);
         trace.set_arrival(number, self.arrived(&permit, terms.cost));
-        let latency = time.elapsed();
+        let latency = answer.as_ref().map_or_else(|_| time.elapsed(), |answer| answer.latency);
         trace.latency = Some(latency);
         self.counters().latency(latency);
         let answer = answer?;
