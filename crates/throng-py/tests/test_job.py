@@ -6,6 +6,7 @@ import datetime
 import decimal
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -153,11 +154,11 @@ def test_a_mistake_is_a_sentence() -> None:
 
 def test_every_section_of_a_job_file_is_a_keyword() -> None:
     rust = (ROOT / "src/plan/job.rs").read_text().split("pub struct Job {")[1].split("\n}")[0]
-    fields = [line.split("pub ")[1].split(":")[0] for line in rust.splitlines() if "pub " in line]
+    fields = re.findall(r"^    pub(?:\(crate\))? (\w+):", rust, re.MULTILINE)
     from throng.job import _SECTIONS
 
-    # Which profile was applied, for editors, and where a job's text comes from are no settings.
-    assert set(fields) - {"profile", "schema", "sandboxed"} == set(_SECTIONS)
+    # What was applied of a profile, for editors, and where a job's text comes from are no settings.
+    assert set(fields) - {"profile", "price_source", "schema", "sandboxed"} == set(_SECTIONS)
 
 
 def test_keywords_are_keys_of_sections() -> None:
