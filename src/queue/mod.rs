@@ -29,6 +29,8 @@ pub(crate) mod outstanding;
 #[cfg_attr(not(feature = "redis"), path = "redis/disabled.rs")]
 mod redis;
 mod row_bits;
+#[cfg(test)]
+mod schedules;
 pub(crate) mod wire;
 
 pub(crate) use redis::{RedisStore, ServerSync};
