@@ -55,7 +55,8 @@ fn it_says_what_earlier_runs_have_used_and_the_bound_waits_for_it() {
     assert_eq!(summary["limits"][0]["used_before"], 5);
     let [bound, took] =
         ["best_possible_seconds", "seconds"].map(|name| summary[name].as_f64().unwrap());
-    assert!(bound > 0.2 && bound <= took, "{summary}");
+    // The bound is known a moment before the time of the run begins, longer on a busy machine.
+    assert!(bound > 0.2 && bound < took + 0.1, "{summary}");
 }
 
 #[test]
