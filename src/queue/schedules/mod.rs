@@ -59,8 +59,14 @@ struct Worker {
     /// The requests in flight, and when they are answered.
     in_flight: Vec<(u64, Row)>,
     commit: Option<Commit>,
-    /// A row that is announced before it is sent.
-    announcing: Option<(Row, Vec<(Lease, Vec<u8>)>)>,
+    announcing: Option<Announcement>,
+}
+
+/// A row that is announced before it is sent.
+struct Announcement {
+    row: Row,
+    /// The chunks to tell the store of, each by its lease and the rows of it that are sent.
+    chunks: Vec<(Lease, Vec<u8>)>,
 }
 
 struct Collector {
@@ -131,8 +137,8 @@ impl Worker {
             self.held.committed(commit.lease.chunk, &outcome);
             self.commit = None;
         }
-        if let Some((_, chunks)) = &self.announcing {
-            for (lease, sent) in chunks.clone() {
+        if let Some(announcement) = &self.announcing {
+            for (lease, sent) in announcement.chunks.clone() {
                 match self.queue.announce(lease, &sent) {
                     Ok(Outcome::Done) => {}
                     Ok(_) => return false,
@@ -140,8 +146,8 @@ impl Worker {
                 }
             }
         }
-        if let Some((row, _)) = self.announcing.take() {
-            self.send(row, now + latency, requests);
+        if let Some(announcement) = self.announcing.take() {
+            self.send(announcement.row, now + latency, requests);
         }
         self.begin(at, latency, resends, requests)
     }
@@ -172,7 +178,7 @@ impl Worker {
                 continue;
             }
             let Some(chunks) = self.held.announce(&[(row.number, true)]) else { return false };
-            self.announcing = Some((row, chunks));
+            self.announcing = Some(Announcement { row, chunks });
             return true;
         }
         true
