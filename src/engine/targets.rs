@@ -32,6 +32,8 @@ struct TargetState {
 struct Closed {
     /// When it is asked again; none if never.
     until: Option<Time>,
+    /// Whether its key is refused, or nothing leads to it.
+    is_wrong: bool,
     why: Error,
 }
 
@@ -42,8 +44,17 @@ pub struct NotFree {
     pub until: Option<Time>,
     /// Whether it may change before, by what becomes of other requests.
     pub may_change: bool,
+    /// Whether the job seems to be wrong there, with a key or an address: then a wait mends little.
+    pub is_wrong: bool,
     /// The error that ends the run if no target is worth waiting for.
     pub why: Error,
+}
+
+impl NotFree {
+    /// Whether a row that another target has failed waits for this one.
+    pub fn is_worth_waiting(&self) -> bool {
+        !self.is_wrong && (self.may_change || self.until.is_some())
+    }
 }
 
 impl Targets {
@@ -58,8 +69,16 @@ impl Targets {
 
     /// Leaves a target alone until this time, or for the rest of the run.
     pub fn close(&self, target: usize, until: Option<Time>, why: Error) {
-        let closed = &self.0[target].closed;
-        *closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Closed { until, why });
+        self.close_as(target, Closed { until, is_wrong: false, why });
+    }
+
+    /// Leaves a target alone until this time to which nothing leads.
+    pub fn close_unreached(&self, target: usize, until: Time, why: Error) {
+        self.close_as(target, Closed { until: Some(until), is_wrong: true, why });
+    }
+
+    fn close_as(&self, target: usize, why: Closed) {
+        *self.0[target].closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
     /// Why a target is left alone, if it is.
@@ -68,8 +87,8 @@ impl Targets {
         if closed.as_ref()?.until.is_some_and(|until| until <= now) {
             *closed = None;
         }
-        let Closed { until, why } = closed.clone()?;
-        Some(NotFree { until, may_change: false, why })
+        let Closed { until, is_wrong, why } = closed.clone()?;
+        Some(NotFree { until, may_change: false, is_wrong, why })
     }
 
     /// Notes that a target has taken the credentials of a row.
@@ -91,8 +110,9 @@ impl Targets {
         let why = format!(
             "{name} has refused the credentials of {REFUSED_KEYS} rows one after the other: check its key (auth, request.headers)"
         );
+        let error = Error::stopped_by(StopCause::Credentials, why.clone());
         let until = Some(now.after(LEFT_ALONE));
-        self.close(target, until, Error::stopped_by(StopCause::Credentials, why.clone()));
+        self.close_as(target, Closed { until, is_wrong: true, why: error });
         Some(why)
     }
 }

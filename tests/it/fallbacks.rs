@@ -245,6 +245,49 @@ fn a_row_that_another_server_may_answer_goes_on_and_others_do_not() {
     assert_eq!(failed_row("500 Oops", &rule, "").1, 0);
 }
 
+/// A server that fails each row.
+fn failing_all(status: &'static str) -> Recorder {
+    Recorder::answering(move |_| answer(status, &[], "{}"))
+}
+
+/// No row is tried again at its target, however many fail.
+const AT_ONCE: &str = "retry = { retries = 0, brake = false }";
+
+#[test]
+fn a_row_that_one_target_has_failed_waits_for_the_limit_of_the_next() {
+    let (place, second) = (Place::new(), limited("5/300ms"));
+    let servers = [&*failing_all("500 Oops").url(), &*second.url()];
+    let second_limit = "after = \"10ms\"\nlimit.rate = \"5/300ms\"";
+    ask(&place, &job(&place, 20, servers, AT_ONCE, second_limit)).exits(0);
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, 20);
+    assert_eq!(by_target(&records), counts([("second", 20)]));
+    assert_eq!(second.judgement().requests, 20, "each was asked for once");
+    assert_kept(&second);
+}
+
+#[test]
+fn a_row_that_one_target_has_failed_waits_for_one_that_comes_back_as_long_as_it_may() {
+    let (place, first, second) = (Place::new(), failing_all("404 Not Found"), limited("3/1h"));
+    let gateway = Gateway::before(second.addr());
+    gateway.turn(Way::Refuse);
+    let servers = [&*first.url(), &*gateway.url()];
+    let soon =
+        "retry = { retries = 0, brake = false, outage-after = \"100ms\", outage-failures = 3 }";
+    let job = job(&place, 6, servers, soon, "on = \"404\"\nlimit.rate = \"3/1h\"");
+    let running = ask(&place, &job).flags("--max-wait 30s").start();
+    until("the rows at the first", || first.came().len() == 6);
+    gateway.turn(Way::Through);
+    running.ends().with_code(1);
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, 6);
+    assert_eq!((by_target(&records)["second"], first.came().len()), (3, 6));
+    let failed = records.iter().find(|record| record["_ok"] == false).unwrap();
+    assert_eq!((&failed["_target"], &failed["_error"]), (&json!("first"), &json!("status 404")));
+    assert!(failed["_detail"].as_str().unwrap().ends_with("; second was not free"), "{failed}");
+    assert_kept(&second);
+}
+
 #[test]
 fn a_row_that_fails_everywhere_says_so_and_a_refused_key_is_given_up() {
     let place = Place::new();

@@ -58,9 +58,9 @@ impl RequestExecutor {
         let Some(targets) = self.targets() else {
             return self.end_run(why);
         };
-        self.leave_alone(targets, Some(LEFT_ALONE), why.clone());
-        let until = Some(self.now().after(LEFT_ALONE));
-        trace.turn_away(NotFree { until, may_change: false, why })
+        let until = self.now().after(LEFT_ALONE);
+        targets.close_unreached(self.stage_index, until, why.clone());
+        trace.turn_away(NotFree { until: Some(until), may_change: false, is_wrong: true, why })
     }
 
     /// Turns a row away that would have to wait too long for its permit; else ends the run.
@@ -79,7 +79,7 @@ impl RequestExecutor {
             AcquireError::BudgetExhausted { .. } => None,
             _ => return self.end_run(why),
         };
-        trace.turn_away(NotFree { until, may_change: false, why })
+        trace.turn_away(NotFree { until, may_change: false, is_wrong: false, why })
     }
 
     /// Why an origin that is out, or is coming back, takes no request before this time.
@@ -87,13 +87,13 @@ impl RequestExecutor {
         let found = self.context.outages.now().into_iter().find(|(it, _)| it == origin);
         let Some((_, outage)) = found else {
             let why = format!("{} is coming back", origin.authority());
-            return NotFree { until, may_change: true, why: Error::stopped(why) };
+            return NotFree { until, may_change: true, is_wrong: false, why: Error::stopped(why) };
         };
         let most = self.stage().judge.max_wait().server;
         let may_change = most.is_none_or(|most| outage.since.after(most) > self.now());
         let is_reached = self.stage().transport.has_reached(origin);
         let why = ending::outage(&self.context, origin, &outage, most, is_reached);
-        NotFree { until: until.filter(|_| may_change), may_change, why }
+        NotFree { until: until.filter(|_| may_change), may_change, is_wrong: false, why }
     }
 }
 
@@ -138,7 +138,8 @@ impl RowExecutor {
         std::iter::once(self).chain(&self.fallbacks)
     }
 
-    /// Takes a row to its record: by the first target that is free and answers it.
+    /// Takes a row to its record: by the first target that is free and answers it. A row that some
+    /// of them fail waits for those that it has not asked.
     pub(super) async fn run_routed<E: AsyncFn(Record)>(
         &self,
         row: Row,
@@ -148,8 +149,11 @@ impl RowExecutor {
         let mut attempts = 0;
         loop {
             let mut changes = self.requests.context.outages.changes();
-            let mut waits = Vec::new();
+            let mut waits: Vec<(&Arc<str>, NotFree)> = Vec::new();
             for (target, executor) in self.targets().enumerate() {
+                if failed.iter().any(|(it, _)| *it == target) {
+                    continue;
+                }
                 let mut trace = AttemptTrace::default();
                 match executor.target_record(row.clone(), &mut trace).await {
                     Ok(mut record) => {
@@ -169,9 +173,14 @@ impl RowExecutor {
                     }
                 }
             }
-            if let Some((_, record)) = failed.pop() {
-                emit(after(&failed, Record { attempts, ..record })).await;
+            let is_over = !waits.iter().any(|(_, it)| it.is_worth_waiting());
+            if let Some((_, last)) = failed.pop_if(|_| is_over) {
+                let last = Record { attempts, ..last };
+                emit(failed_everywhere(&failed, last, &waits)).await;
                 return Ok(());
+            }
+            if !failed.is_empty() {
+                waits.retain(|(_, it)| it.is_worth_waiting());
             }
             self.wait_for_target(waits, &mut changes).await?;
         }
@@ -284,6 +293,20 @@ impl RowExecutor {
         trace.decision = decision;
         record
     }
+}
+
+/// The last record of a row that these targets have failed before, and for which these others
+/// are not free.
+fn failed_everywhere(
+    before: &[(usize, Record)],
+    last: Record,
+    not_free: &[(&Arc<str>, NotFree)],
+) -> Record {
+    let mut record = after(before, last);
+    if let Err(failure) = &mut record.outcome {
+        failure.detail.extend(not_free.iter().map(|(name, _)| format!("; {name} was not free")));
+    }
+    record
 }
 
 /// A record whose failure names those of the targets before.
