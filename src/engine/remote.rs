@@ -475,13 +475,13 @@ impl<'a> Collector<'a> {
     }
 
     fn take(&mut self, batch: &Batch) -> Result<(), QueueError> {
-        let (remote, done) = (self.remote, self.context.plan.output.done());
+        let (remote, output) = (self.remote, &self.context.plan.output);
         // All that waits is read again to find what the store has lost.
         if self.listing.is_some() && remote.outstanding().has_accepted(&batch.id) {
             return Ok(());
         }
         let batch = &*self.with_rows(batch);
-        let accepted = remote.outstanding().accept(batch, |row| done.has_id(row));
+        let accepted = remote.outstanding().accept(batch, |records| output.rest_of(records));
         let records = accepted.map_err(|why| QueueError {
             may_pass: false,
             text: format!("records of the job {} can't be read: {why}", remote.job),

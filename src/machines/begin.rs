@@ -85,6 +85,12 @@ pub(super) fn check(
 ) -> Result<Duration, Error> {
     stored::check(job)?;
     shared_limits::check_plan(plan)?;
+    if job.output.key.is_some() && plan.rows().is_none() {
+        return Err(Error::plan(format!(
+            "workers on other machines know rows by their number, and those of {} have other ones each time where a field identifies them (output.key, --key): give them in a file, or leave the key out",
+            plan.source.name()
+        )));
+    }
     let lease = settings.lease.unwrap_or(QueueTerms::default().lease);
     if lease < MIN_LEASE {
         return Err(Error::plan("a lease is 1s at least"));

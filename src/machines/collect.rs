@@ -91,7 +91,8 @@ fn plan(
             url: Some("https://collected.invalid/".to_owned()),
             ..render::Settings::default()
         },
-        output: sink::Settings { file: Some(file), existing, ..told.output },
+        // Rows are known by their numbers here: their fields are not.
+        output: sink::Settings { file: Some(file), existing, key: None, ..told.output },
         summary: tally::Settings::default(),
         ..Job::default()
     };

@@ -18,22 +18,12 @@ pub fn check(job: &Job) -> Result<(), Error> {
             "a job with steps ([[step]]) is done on one machine, or by shards (--shard): workers on other machines do one step",
         );
     }
-    if job.items.each.is_some() || job.process.records {
-        return no(
-            "a job with several records for a row (items.each, process.records) is done on one machine, or by shards (--shard): workers on other machines give one record for a row",
-        );
-    }
     if job.poll.is_any() {
         return no("a job that is polled ([poll]) is done on one machine, or by shards (--shard)");
     }
     if job.save.is_some() {
         return no(
             "answers are saved to files (save, --save) on one machine, or by shards (--shard): workers on other machines have other disks",
-        );
-    }
-    if job.output.key.is_some() {
-        return no(
-            "workers on other machines know rows by their number: leave out output.key (--key)",
         );
     }
     if job.shard.is_some() {
@@ -74,7 +64,11 @@ pub fn check(job: &Job) -> Result<(), Error> {
 pub fn text(job: &Job) -> Result<String, Error> {
     let stored = Job {
         input: source::Settings::default(),
-        output: sink::Settings { keep_body: job.output.keep_body, ..sink::Settings::default() },
+        output: sink::Settings {
+            keep_body: job.output.keep_body,
+            key: job.output.key.clone(),
+            ..sink::Settings::default()
+        },
         summary: Default::default(),
         // The run has chosen the rows.
         only: Vec::new(),
@@ -136,7 +130,8 @@ mod tests {
             "workers": {"concurrency": 9, "deadline": "1h"},
             "extract": {"a?": ".a", "b": ".b | length"},
             "summary": {"mean": "mean(b)"},
-            "output": {"file": "x.csv", "keep-body": "all"},
+            "output": {"file": "x.csv", "keep-body": "all", "key": "id"},
+            "items": {"each": ".[]"},
             "before": [{"url": "https://h/login", "extract": {"session": ".token"}}],
         }));
         let mut fields = JobFields::default();
@@ -161,9 +156,7 @@ mod tests {
         let url = json!({"url": "https://h/{{ id }}"});
         for (more, why) in [
             (json!({"step": [{"request": url}]}), "steps"),
-            (json!({"items": {"each": ".[]"}}), "several records"),
             (json!({"save": "{{ id }}.bin"}), "saved to files"),
-            (json!({"output": {"key": "id"}}), "--key"),
             (json!({"shard": "1/2"}), "--shard"),
             (json!({"budget": "5usd"}), "a bill"),
             (json!({"dedupe": true}), "dedupe"),

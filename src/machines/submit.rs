@@ -74,8 +74,9 @@ pub(crate) fn submit(
 
 /// The job without the file of its records, which the collector has.
 fn without_file(job: &Job) -> Job {
-    let sink::Settings { keep_body, replace_fields, .. } = job.output;
-    let output = sink::Settings { keep_body, replace_fields, ..sink::Settings::default() };
+    let sink::Settings { keep_body, replace_fields, ref key, .. } = job.output;
+    let key = key.clone();
+    let output = sink::Settings { keep_body, replace_fields, key, ..sink::Settings::default() };
     Job { output, ..job.clone() }
 }
 

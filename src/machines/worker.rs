@@ -175,7 +175,8 @@ fn work_on(
     } else {
         String::new()
     };
-    tell(&format!("{} rows of {name} were done{late}", report.rows.ok + report.rows.failed));
+    let what = if run.plan().columns.items { "records" } else { "rows" };
+    tell(&format!("{} {what} of {name} were done{late}", report.rows.ok + report.rows.failed));
     match run.shutdown().reason() {
         Some(ShutdownReason::Error(why)) => stop_job(store, name, &run, why),
         _ => Ok(()),

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use super::begun_row::{BegunRow, RowRecords};
 use super::row_bits::RowBits;
-use super::wire;
-use super::{Claim, Commit, Lease, Outcome};
+use super::{Claim, Commit, Lease, Outcome, wire};
 use crate::record::{Failure, FailureKind, Record};
 use crate::row::Row;
 
@@ -27,8 +27,8 @@ pub(crate) struct HeldChunks {
     places: HashMap<u64, (u64, usize)>,
     /// The rows that are not begun, in their order.
     rows: VecDeque<Row>,
-    /// Number of rows that were begun and have no record.
-    begun: usize,
+    /// The rows that were begun and have not ended, with their records so far.
+    begun: HashMap<u64, BegunRow>,
     /// Size of the records that are not handed over.
     waiting: usize,
     /// Number of records that came too late: their chunk is another worker's.
@@ -45,8 +45,10 @@ struct HeldChunk {
     sent: RowBits,
     lines: Vec<u8>,
     records: usize,
-    /// Number of them that are ok.
+    /// Number of rows of which all of them are ok.
     ok: usize,
+    /// Number of the other rows.
+    failed: usize,
     /// When the first record began to wait.
     since: Duration,
     /// The commit that is on its way.
@@ -78,6 +80,7 @@ impl HeldChunks {
             lines: Vec::new(),
             records: 0,
             ok: 0,
+            failed: 0,
             since: now,
             on_its_way: None,
         };
@@ -88,6 +91,10 @@ impl HeldChunks {
                 continue;
             }
             self.places.insert(row.number, (chunk, place));
+            if self.begun.contains_key(&row.number) {
+                // It is asked for here, under a lease that lapsed.
+                continue;
+            }
             if sent.has(place) && !resends {
                 in_doubt.push(row);
             } else {
@@ -95,20 +102,23 @@ impl HeldChunks {
             }
         }
         for row in in_doubt {
-            self.put(&unknown(row), now);
+            let number = row.number;
+            if let Some(records) = BegunRow::default().take(&unknown(row)) {
+                self.put(number, records, now);
+            }
         }
     }
 
     /// The next row to begin.
     pub fn next_row(&mut self) -> Option<Row> {
         let row = self.rows.pop_front()?;
-        self.begun += 1;
+        self.begun.insert(row.number, BegunRow::default());
         Some(row)
     }
 
-    /// Number of rows that were begun and have no record.
+    /// Number of rows that were begun and have not ended.
     pub fn begun(&self) -> usize {
-        self.begun
+        self.begun.len()
     }
 
     /// Whether it holds no chunk.
@@ -117,17 +127,22 @@ impl HeldChunks {
         self.chunks.is_empty()
     }
 
-    /// Takes the record of a row that was begun.
+    /// Takes a record of a row that was begun. They wait until the row's last one is there: then
+    /// all of them are handed over at once.
     pub fn record(&mut self, record: &Record, now: Duration) {
-        self.begun = self.begun.saturating_sub(1);
-        self.put(record, now);
+        let number = record.row.number;
+        let ended = self.begun.entry(number).or_default().take(record);
+        if let Some(records) = ended {
+            self.begun.remove(&number);
+            self.put(number, records, now);
+        }
     }
 
-    fn put(&mut self, record: &Record, now: Duration) {
-        let place = self.places.remove(&record.row.number);
+    fn put(&mut self, row: u64, records: RowRecords, now: Duration) {
+        let place = self.places.remove(&row);
         let held = place.and_then(|(chunk, place)| Some((self.chunks.get_mut(&chunk)?, place)));
         let Some((held, place)) = held else {
-            self.refused += 1;
+            self.refused += records.count as u64;
             return;
         };
         if !held.done.insert(place) {
@@ -136,11 +151,11 @@ impl HeldChunks {
         if held.records == 0 {
             held.since = now;
         }
-        let before = held.lines.len();
-        wire::put_record(record, &mut held.lines);
-        held.records += 1;
-        held.ok += usize::from(record.is_ok());
-        self.waiting += held.lines.len() - before;
+        held.lines.extend_from_slice(&records.lines);
+        held.records += records.count;
+        let rows = if records.is_ok { &mut held.ok } else { &mut held.failed };
+        *rows += 1;
+        self.waiting += records.lines.len();
     }
 
     /// Size of the records that are not handed over, in bytes.
@@ -159,8 +174,9 @@ impl HeldChunks {
         let (chunk, held) = self.chunks.iter_mut().find(|(_, held)| held.is_due(now, all))?;
         let is_last = held.is_whole();
         let lines = std::mem::take(&mut held.lines);
-        let records = std::mem::take(&mut held.records) as u64;
+        held.records = 0;
         let ok = std::mem::take(&mut held.ok) as u64;
+        let failed = std::mem::take(&mut held.failed) as u64;
         held.on_its_way = Some(CommitSize { bytes: lines.len(), is_last });
         Some(Commit {
             lease: Lease { chunk: *chunk, token: held.token },
@@ -169,7 +185,7 @@ impl HeldChunks {
             records: wire::packed(lines),
             about: String::new(),
             ok,
-            failed: records - ok,
+            failed,
         })
     }
 
@@ -285,6 +301,7 @@ pub(super) fn failed(row: Row, kind: FailureKind, detail: String) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::Item;
 
     fn claim(chunk: u64, token: u64, numbers: std::ops::Range<u64>) -> Claim {
         let mut rows = Vec::new();
@@ -304,6 +321,12 @@ mod tests {
 
     fn record(number: u64) -> Record {
         Record { outcome: Ok(Vec::new()), ..unknown(row(number)) }
+    }
+
+    fn item(row: u64, number: u64, last: bool) -> Record {
+        let mut record = record(row);
+        record.row.item = Some(Item { number: Some(number), last });
+        record
     }
 
     fn add(held: &mut HeldChunks, claim: Claim, resends: bool) {
@@ -375,6 +398,45 @@ mod tests {
         assert!(held.due(NOW, true).is_some());
         held.committed(2, &Outcome::Lost);
         assert!(held.is_empty() && held.waiting() == 0);
+    }
+
+    #[test]
+    fn the_records_of_a_row_are_handed_over_together() {
+        let mut held = HeldChunks::default();
+        add(&mut held, claim(1, 1, 0..2), true);
+        begin(&mut held);
+        held.record(&item(0, 0, false), NOW);
+        held.record(&item(1, 0, false), NOW);
+        held.record(&item(0, 1, false), NOW);
+        assert_eq!((held.due(NOW, true), held.waiting(), held.begun()), (None, 0, 2));
+        held.record(&item(0, 2, true), NOW);
+        let commit = held.due(NOW, true).unwrap();
+        let items = |commit: &Commit| -> Vec<(u64, Option<u64>)> {
+            let records = wire::records(&commit.records).unwrap();
+            records.iter().map(|it| (it.row.number, it.row.item.unwrap().number)).collect()
+        };
+        assert_eq!(items(&commit), [0, 1, 2].map(|item| (0, Some(item))));
+        assert_eq!((commit.is_last, commit.ok, commit.done), (false, 1, vec![1]));
+        held.committed(1, &Outcome::Done);
+        held.record(&Record { outcome: unknown(row(1)).outcome, ..item(1, 1, true) }, NOW);
+        let commit = held.due(NOW, true).unwrap();
+        assert_eq!(items(&commit), [0, 1].map(|item| (1, Some(item))));
+        assert_eq!((commit.is_last, commit.ok, commit.failed), (true, 0, 1));
+    }
+
+    #[test]
+    fn a_row_that_comes_back_while_it_is_asked_for_is_not_begun_twice() {
+        let mut held = HeldChunks::default();
+        add(&mut held, claim(1, 1, 0..3), true);
+        assert_eq!(held.next_row().unwrap().number, 0);
+        held.record(&item(0, 0, false), NOW);
+        held.lost(1);
+        add(&mut held, claim(1, 2, 0..3), true);
+        assert_eq!(begin(&mut held), [1, 2]);
+        held.record(&item(0, 1, true), NOW);
+        let commit = held.due(NOW, true).unwrap();
+        assert_eq!(wire::records(&commit.records).unwrap().len(), 2);
+        assert_eq!((commit.lease, held.refused()), (Lease { chunk: 1, token: 2 }, 0));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! - `wire`: rows and records as bytes
 //! - `numbers`: sets of row numbers as a text
 //! - `row_bits`: which rows of a chunk, as bits
-//! - `held`: the chunks that a worker holds
+//! - `held`: the chunks that a worker holds; `begun_row`: the records of a row that has not ended
 //! - `chunks`: rows on their way into chunks; `chunk_rows`: the rows that a chunk has, or names
 //! - `outstanding`: the rows whose records the collector waits for
 //! - `redis`: the queue in Redis
@@ -21,6 +21,7 @@ use chunks::NewChunk;
 use crate::error::Error;
 use crate::source::SharedInput;
 
+mod begun_row;
 pub(crate) mod chunk_rows;
 pub(crate) mod chunks;
 pub(crate) mod held;
@@ -113,9 +114,9 @@ pub(crate) struct Commit {
     pub records: Vec<u8>,
     /// The worker's counters since the commit before, as JSON.
     pub about: String,
-    /// Number of records that are ok.
+    /// Number of rows of which all records are ok.
     pub ok: u64,
-    /// Number of records that are failures.
+    /// Number of rows of which a record is a failure.
     pub failed: u64,
 }
 

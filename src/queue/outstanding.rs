@@ -29,6 +29,8 @@ pub(crate) struct Outstanding {
     /// The batches whose records are accepted, and the number of records that must be safe before
     /// they may go.
     batches: VecDeque<(String, u64)>,
+    /// Number of records that are accepted.
+    records: u64,
 }
 
 impl Outstanding {
@@ -126,25 +128,33 @@ impl Outstanding {
         self.rows.len()
     }
 
-    /// The records of a batch that are no row's second one, of which `is_done` are in the journal
-    /// from before.
+    /// The records of a batch whose rows have none yet: all records of a row are in one batch.
+    /// `rest` gives those of a row's records that an earlier run has not written.
     ///
     /// # Errors
     /// The batch can't be read.
     pub fn accept(
         &mut self,
         batch: &Batch,
-        is_done: impl Fn(u64) -> bool,
+        rest: impl Fn(Vec<Record>) -> Vec<Record>,
     ) -> Result<Vec<Record>, String> {
-        let mut records = records_of(batch)?;
-        records.retain(|record| {
-            let row = record.row.number;
+        let mut accepted = Vec::new();
+        for records in by_row(records_of(batch)?) {
+            let row = records[0].row.number;
             self.rows.remove(row);
-            !is_done(row) && self.accepted.insert(row)
-        });
+            if self.accepted.contains(row) {
+                continue;
+            }
+            let rest = rest(records);
+            if !rest.is_empty() {
+                self.accepted.insert(row);
+            }
+            accepted.extend(rest);
+        }
+        self.records += accepted.len() as u64;
         self.drop_chunks(batch.chunk);
-        self.batches.push_back((batch.id.clone(), self.accepted.len()));
-        Ok(records)
+        self.batches.push_back((batch.id.clone(), self.records));
+        Ok(accepted)
     }
 
     /// Forgets the chunk that the rows of a batch belong to once all of its rows have a record.
@@ -183,6 +193,18 @@ impl Outstanding {
     }
 }
 
+/// Records by their rows; those of a row follow one another.
+fn by_row(records: Vec<Record>) -> Vec<Vec<Record>> {
+    let mut rows: Vec<Vec<Record>> = Vec::new();
+    for record in records {
+        match rows.last_mut() {
+            Some(row) if row[0].row.number == record.row.number => row.push(record),
+            _ => rows.push(vec![record]),
+        }
+    }
+    rows
+}
+
 /// The records of a batch; of a chunk that is given up, a failure for each row that is not out.
 fn records_of(batch: &Batch) -> Result<Vec<Record>, String> {
     let (rows, done, sent) = match &batch.content {
@@ -206,7 +228,7 @@ fn records_of(batch: &Batch) -> Result<Vec<Record>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::Row;
+    use crate::row::{Item, Row};
 
     fn new(numbers: std::ops::Range<u64>, rows: u8) -> NewChunk {
         NewChunk { numbers: numbers.collect(), rows: vec![rows] }
@@ -231,7 +253,8 @@ mod tests {
     }
 
     fn accepted(all: &mut Outstanding, batch: &Batch) -> Vec<u64> {
-        let records = all.accept(batch, |row| row == 0).unwrap();
+        let is_new = |records: &Vec<Record>| records[0].row.number != 0;
+        let records = all.accept(batch, |it| Some(it).filter(is_new).unwrap_or_default()).unwrap();
         records.into_iter().map(|record| record.row.number).collect()
     }
 
@@ -246,6 +269,26 @@ mod tests {
         assert_eq!(accepted(&mut all, &batch("c", chunk, 3..4)), [3]);
         assert_eq!((all.rows(), all.chunk(chunk)), (0, None));
         assert!(all.knows(3));
+    }
+
+    #[test]
+    fn a_row_has_all_of_its_records_once() {
+        let mut all = Outstanding::default();
+        let chunk = add(&mut all, 1..4, 1);
+        let items = |id: &str, rows: std::ops::Range<u64>| {
+            let mut records = Vec::new();
+            for (number, item) in rows.flat_map(|row| (0..3).map(move |item| (row, item))) {
+                let item = Some(Item { number: Some(item), last: item == 2 });
+                wire::put_record(&unknown(Row { item, ..row(number) }), &mut records);
+            }
+            let content = BatchContent::Records(records);
+            Batch { id: id.to_owned(), chunk, about: String::new(), content }
+        };
+        assert_eq!(accepted(&mut all, &items("a", 1..3)), [1, 1, 1, 2, 2, 2]);
+        // A worker that had lost the chunk.
+        assert_eq!(accepted(&mut all, &items("b", 2..4)), [3, 3, 3]);
+        assert_eq!((all.rows(), all.safe(6)), (0, vec!["a".to_owned()]));
+        assert_eq!(all.safe(9), ["b"]);
     }
 
     #[test]
@@ -309,7 +352,7 @@ mod tests {
         let chunk = all.add(NewChunk { numbers: (0..4).collect(), rows: rows.clone() });
         let content = BatchContent::Dead { rows, done: vec![0b0010], sent: vec![0b0110] };
         let dead = Batch { id: "d".to_owned(), chunk, about: "w1 of h".to_owned(), content };
-        let records = all.accept(&dead, |_| false).unwrap();
+        let records = all.accept(&dead, |records| records).unwrap();
         let kinds = records.iter().map(|it| it.outcome.as_ref().unwrap_err().kind.text());
         let kinds: Vec<_> = kinds.collect();
         assert_eq!(kinds, ["worker lost", "outcome unknown", "worker lost"]);

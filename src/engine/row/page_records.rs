@@ -305,24 +305,13 @@ impl<'a, E: AsyncFn(Record)> PageCollector<'a, E> {
         self.put_before_others().await;
         let outcome = match outcome {
             Ok(()) if progress.has_all_from(self.number) => return,
-            Ok(()) => Err(self.shrunk(progress)),
+            Ok(()) => Err(progress.shrunk(self.number)),
             failed => failed,
         };
         self.executor.keep_page_log();
         let mut record = self.row_record(outcome, Vec::new());
         record.row.item = Some(Item { number: None, last: true });
         (self.emit)(record).await;
-    }
-
-    fn shrunk(&self, progress: &ItemProgress) -> Failure {
-        Failure::new(
-            FailureKind::MissingItems,
-            format!(
-                "the list has {} items now, and had more when an earlier run took {} of them: it changed meanwhile (--overwrite asks for all of it)",
-                self.number,
-                progress.count()
-            ),
-        )
     }
 
     fn row_record(&mut self, outcome: Result<(), Failure>, values: Vec<Value>) -> Record {

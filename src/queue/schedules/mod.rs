@@ -1,7 +1,7 @@
 //! Seeded schedules of workers, a store and a collector that crash, stall and are cut off at any
 //! step, with the chunks of workers ([`HeldChunks`]) and the rows of the collector
-//! ([`Outstanding`]) as they are. Judged by the journal: each row has one record, whatever
-//! happens; and by the requests: none is sent twice that must not be. And the test of the test:
+//! ([`Outstanding`]) as they are. Judged by the journal: each row has one record, or each of its
+//! items one, whatever happens; and by the requests: none is sent twice that must not be. And the test of the test:
 //! a bug that it must find.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,13 +17,16 @@ use super::held::{HeldChunks, unknown};
 use super::outstanding::Outstanding;
 use super::{Claimed, Collecting, Commit, Lease, Outcome, Queue, QueueError, WaitingChunk, wire};
 use crate::record::{FailureKind, Record};
-use crate::row::Row;
+use crate::row::{Item, Row};
+use crate::sink::ItemProgress;
 
 mod store;
 
 /// What may happen, and how the rows are asked for.
 struct Case {
     rows: u64,
+    /// Number of records of a row.
+    items: u64,
     workers: usize,
     /// Chance of each step to be a worker's, the collector's or the store's last one.
     crashes: f64,
@@ -42,8 +45,8 @@ struct Schedule {
     world: Arc<Mutex<World>>,
     collector: Collector,
     workers: Vec<Worker>,
-    /// The rows in the journal, and how they ended.
-    journal: Vec<(u64, Option<FailureKind>)>,
+    /// The journal of records.
+    journal: Vec<Entry>,
     /// Number of records that a crash leaves there.
     synced: usize,
     /// Number of requests for each row.
@@ -51,12 +54,22 @@ struct Schedule {
     names: u64,
 }
 
+/// A record in the journal.
+#[derive(Clone)]
+struct Entry {
+    row: u64,
+    item: Option<Item>,
+    failure: Option<FailureKind>,
+}
+
 struct Worker {
     queue: ModelQueue,
+    /// Number of records of a row.
+    items: u64,
     held: HeldChunks,
     wakes: u64,
     beat: u64,
-    /// The requests in flight, and when they are answered.
+    /// The requests in flight, each for the next item of its row, and when they are answered.
     in_flight: Vec<(u64, Row)>,
     commit: Option<Commit>,
     announcing: Option<Announcement>,
@@ -94,9 +107,10 @@ const IN_FLIGHT: usize = 4;
 const LONGEST: u64 = 20 * 60_000;
 
 impl Worker {
-    fn new(queue: ModelQueue, wakes: u64) -> Worker {
+    fn new(queue: ModelQueue, items: u64, wakes: u64) -> Worker {
         Worker {
             queue,
+            items,
             held: HeldChunks::default(),
             wakes,
             beat: 0,
@@ -120,7 +134,12 @@ impl Worker {
             .partition::<Vec<_>, _>(|(answered, _)| *answered <= now);
         self.in_flight = rest;
         for (_, row) in answered {
-            self.held.record(&Record { outcome: Ok(Vec::new()), ..unknown(row) }, at);
+            let next = row.item.filter(|it| !it.last).and_then(|it| it.number);
+            let record = Record { outcome: Ok(Vec::new()), ..unknown(row.clone()) };
+            self.held.record(&record, at);
+            if let Some(before) = next {
+                self.in_flight.push((now + latency, self.with_item(row, before + 1)));
+            }
         }
         if now >= self.beat
             && let Ok((_, lost)) = self.queue.beat("", &self.held.leases())
@@ -154,7 +173,13 @@ impl Worker {
 
     fn send(&mut self, row: Row, answered: u64, requests: &mut BTreeMap<u64, u64>) {
         *requests.entry(row.number).or_default() += 1;
-        self.in_flight.push((answered, row));
+        self.in_flight.push((answered, self.with_item(row, 0)));
+    }
+
+    /// A row with the item that is asked for next, if it has items.
+    fn with_item(&self, row: Row, number: u64) -> Row {
+        let item = Item { number: Some(number), last: number + 1 == self.items };
+        Row { item: Some(item).filter(|_| self.items > 1), ..row }
     }
 
     fn begin(
@@ -204,8 +229,8 @@ impl Collector {
         }
     }
 
-    /// Takes records from the store; gives them.
-    fn read(&mut self, is_done: &dyn Fn(u64) -> bool) -> Result<(usize, Vec<Record>), QueueError> {
+    /// Takes records from the store; gives those of which the journal has none.
+    fn read(&mut self, before: &Before) -> Result<(usize, Vec<Record>), QueueError> {
         let batches = self.queue.batches(&self.after, Duration::ZERO)?;
         let mut records = Vec::new();
         for batch in &batches {
@@ -213,7 +238,7 @@ impl Collector {
             if self.listing.is_some() && self.outstanding.has_accepted(&batch.id) {
                 continue;
             }
-            let accepted = self.outstanding.accept(batch, is_done);
+            let accepted = self.outstanding.accept(batch, |records| before.rest(records));
             records.extend(accepted.unwrap());
         }
         Ok((batches.len(), records))
@@ -225,7 +250,7 @@ impl Collector {
         now: u64,
         rows: u64,
         safe: u64,
-        is_done: &dyn Fn(u64) -> bool,
+        before: &Before,
     ) -> Result<Vec<Record>, QueueError> {
         self.safe.extend(self.outstanding.safe(safe));
         match self.queue.collected(&self.safe)? {
@@ -244,7 +269,7 @@ impl Collector {
             self.listing = Some((self.queue.waiting(false)?, upto));
             (self.must_list, self.after) = (false, "0".to_owned());
         }
-        let (batches, records) = self.read(is_done)?;
+        let (batches, records) = self.read(before)?;
         if batches > 0 {
             self.heard = now;
         } else if !std::mem::replace(&mut self.has_taken_over, true) {
@@ -256,12 +281,12 @@ impl Collector {
         }
         if self.has_taken_over {
             // What was read is written even if the store is gone now.
-            let _ = self.submit(rows, is_done);
+            let _ = self.submit(rows, before);
         }
         Ok(records)
     }
 
-    fn submit(&mut self, rows: u64, is_done: &dyn Fn(u64) -> bool) -> Result<(), QueueError> {
+    fn submit(&mut self, rows: u64, before: &Before) -> Result<(), QueueError> {
         while let Some(chunk) = self.outstanding.next_to_submit() {
             let Some(new) = self.outstanding.chunk(chunk).cloned() else { return Ok(()) };
             if self.queue.submit(chunk, &new)? != Outcome::Done {
@@ -278,7 +303,7 @@ impl Collector {
             }
             let row = Row { number: self.next, ..Row::default() };
             self.next += 1;
-            if !is_done(row.number)
+            if !before.whole.contains(&row.number)
                 && !self.outstanding.knows(row.number)
                 && let Some(chunk) = self.rows.add(&row)
             {
@@ -293,12 +318,48 @@ impl Collector {
     }
 }
 
+/// What the journal had when a collector began.
+struct Before {
+    /// The rows with all of their records.
+    whole: BTreeSet<u64>,
+    /// The items of the others.
+    items: BTreeMap<u64, ItemProgress>,
+}
+
+impl Before {
+    fn of(journal: &[Entry]) -> Before {
+        let whole = whole(journal);
+        let mut items: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for entry in journal.iter().filter(|it| !whole.contains(&it.row)) {
+            items.entry(entry.row).or_default().extend(entry.item.and_then(|it| it.number));
+        }
+        let items = items.into_iter().map(|(row, items)| (row, ItemProgress::of(&items, None)));
+        Before { whole, items: items.collect() }
+    }
+
+    fn rest(&self, records: Vec<Record>) -> Vec<Record> {
+        let row = records[0].row.number;
+        match self.items.get(&row) {
+            _ if self.whole.contains(&row) => Vec::new(),
+            Some(items) => items.rest(records),
+            None => records,
+        }
+    }
+}
+
+/// The rows whose last record is in a journal.
+fn whole(journal: &[Entry]) -> BTreeSet<u64> {
+    let last = journal.iter().filter(|it| it.item.is_none_or(|item| item.last));
+    last.map(|it| it.row).collect()
+}
+
 impl Schedule {
     fn new(seed: u64, forgets_early: bool) -> Schedule {
         let mut random = StdRng::seed_from_u64(seed);
         let resends = random.random_bool(0.6);
         let case = Case {
             rows: random.random_range(1..80),
+            items: [1, 1, 3][random.random_range(0..3)],
             workers: random.random_range(1..4),
             crashes: [0.0, 0.005, 0.03][random.random_range(0..3)],
             failing: [0.0, 0.02, 0.15][random.random_range(0..3)],
@@ -309,7 +370,8 @@ impl Schedule {
         };
         let world = Arc::new(Mutex::new(World::new(random, case.failing)));
         let queue = |name: &str| ModelQueue::new(&world, name);
-        let workers = (0..case.workers).map(|it| Worker::new(queue(&format!("w{it}")), 0));
+        let workers =
+            (0..case.workers).map(|it| Worker::new(queue(&format!("w{it}")), case.items, 0));
         let workers = workers.collect();
         let collector = Collector::new(queue("c0"), 0, 0);
         Schedule {
@@ -342,11 +404,14 @@ impl Schedule {
     /// # Errors
     /// What is wrong.
     fn run(mut self) -> Result<(), String> {
-        while (self.journal.len() as u64) < self.case.rows || self.synced < self.journal.len() {
+        while (self.journal.len() as u64) < self.case.rows
+            || (whole(&self.journal).len() as u64) < self.case.rows
+            || self.synced < self.journal.len()
+        {
             let next = self.workers.iter().map(|it| it.wakes).min().unwrap_or(u64::MAX);
             let now = next.min(self.collector.wakes);
             if now > LONGEST {
-                return Err(format!("only {} of {} rows", self.journal.len(), self.case.rows));
+                return Err(format!("only {:?} of {} rows", whole(&self.journal), self.case.rows));
             }
             lock(&self.world).advance(now);
             if self.case.restarts && self.happens(0.002) {
@@ -362,12 +427,17 @@ impl Schedule {
         if twice && !self.case.resends {
             return Err("a request was sent twice that must not be".to_owned());
         }
-        let is_odd = |(row, failure): &&(u64, Option<FailureKind>)| {
-            failure.is_none() && !self.requests.contains_key(row)
-        };
-        match self.journal.iter().find(is_odd) {
-            Some((row, _)) => Err(format!("row {row} has a result and was not asked for")),
-            None => Ok(()),
+        let is_odd = |it: &&Entry| it.failure.is_none() && !self.requests.contains_key(&it.row);
+        if let Some(Entry { row, .. }) = self.journal.iter().find(is_odd) {
+            return Err(format!("row {row} has a result and was not asked for"));
+        }
+        let results = self.journal.iter().filter(|it| it.failure.is_none());
+        let failed = self.journal.iter().filter(|it| it.failure.is_some());
+        let failed: BTreeSet<u64> = failed.map(|it| it.row).collect();
+        let of_whole = results.filter(|it| !failed.contains(&it.row)).count() as u64;
+        match (self.case.rows - failed.len() as u64) * self.case.items {
+            expected if of_whole == expected => Ok(()),
+            expected => Err(format!("{of_whole} results of {expected}")),
         }
     }
 
@@ -382,14 +452,14 @@ impl Schedule {
         if !stays || self.happens(self.case.crashes) {
             let wakes = now + self.between(1, 500);
             let queue = self.name("w");
-            self.workers[index] = Worker::new(queue, wakes);
+            self.workers[index] = Worker::new(queue, self.case.items, wakes);
         } else if self.happens(self.case.crashes) {
             // It ends as it is asked to, once nothing is in flight.
             let leases = self.workers[index].held.leases();
             if self.workers[index].in_flight.is_empty() && self.workers[index].commit.is_none() {
                 let _ = self.workers[index].queue.release(&leases);
                 let queue = self.name("w");
-                self.workers[index] = Worker::new(queue, now + 1);
+                self.workers[index] = Worker::new(queue, self.case.items, now + 1);
             }
         } else if self.happens(0.01) {
             self.workers[index].wakes = now + self.between(LEASE, 4 * LEASE);
@@ -399,21 +469,26 @@ impl Schedule {
     }
 
     fn collect(&mut self, now: u64) -> Result<(), String> {
-        let has: BTreeSet<u64> =
-            self.journal[..self.collector.before].iter().map(|it| it.0).collect();
+        let before = Before::of(&self.journal[..self.collector.before]);
         let safe = self.synced.saturating_sub(self.collector.before) as u64;
         let safe = if self.case.forgets_early { u64::MAX } else { safe };
         let rows = self.case.rows;
-        let records = self.collector.step(now, rows, safe, &|row| has.contains(&row));
+        let records = self.collector.step(now, rows, safe, &before);
         for record in records.unwrap_or_else(|_| {
             self.collector.unreachable();
             Vec::new()
         }) {
-            if self.journal.iter().any(|it| it.0 == record.row.number) {
-                return Err(format!("row {} has two records", record.row.number));
+            let Row { number: row, item, .. } = record.row;
+            let is_twice = |it: &Entry| {
+                let is_item = |it: Option<Item>| it.and_then(|it| it.number);
+                it.row == row
+                    && (is_item(it.item) == is_item(item) || it.item.is_some_and(|it| it.last))
+            };
+            if self.journal.iter().any(is_twice) {
+                return Err(format!("row {row} has two records of {item:?}"));
             }
             let failure = record.outcome.as_ref().err().map(|it| it.kind.clone());
-            self.journal.push((record.row.number, failure));
+            self.journal.push(Entry { row, item, failure });
         }
         if self.happens(0.3) {
             self.synced = self.journal.len();

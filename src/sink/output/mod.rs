@@ -24,6 +24,7 @@ use super::writer::{TextOutput, Writer, WriterEnding};
 use crate::error::Error;
 use crate::format::{Columns, Format};
 use crate::price::Usd;
+use crate::record::Record;
 use crate::row::Row;
 use crate::source::Rows;
 use crate::store;
@@ -251,6 +252,19 @@ impl Output {
         past.unfinished.of(past.done.id(row))
     }
 
+    /// Those of all records of a row that the file does not have.
+    #[must_use]
+    pub(crate) fn rest_of(&self, records: Vec<Record>) -> Vec<Record> {
+        let Some(first) = records.first() else { return records };
+        if self.done().has(&first.row) {
+            return Vec::new();
+        }
+        match self.progress(&first.row) {
+            Some(progress) => progress.rest(records),
+            None => records,
+        }
+    }
+
     /// The page at which a row goes on, unless it begins at its first one.
     #[must_use]
     pub fn page_start(&self, row: &Row) -> Option<&PageStart> {
@@ -388,6 +402,10 @@ impl Output {
     #[must_use]
     pub fn keys(&self) -> Option<KeyCheck> {
         let key = self.settings.key.as_deref()?;
+        if self.is_of_queue() {
+            // The run that submitted the rows has checked them, and chunks may come again.
+            return None;
+        }
         Some(KeyCheck::new(key, self.checked.format))
     }
 

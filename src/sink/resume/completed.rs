@@ -286,6 +286,12 @@ impl Unfinished {
 }
 
 impl ItemProgress {
+    /// These items, and which of them is the row's last one, if it is there.
+    #[cfg(test)]
+    pub(crate) fn of(items: &[u64], last: Option<u64>) -> ItemProgress {
+        ItemProgress { numbers: items.iter().copied().collect(), last }
+    }
+
     /// Whether this item has a record.
     #[must_use]
     pub fn has(&self, item: u64) -> bool {

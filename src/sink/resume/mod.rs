@@ -16,6 +16,7 @@ use crate::format::entry::{Decode, FoundRecord, ReadRecord};
 
 pub(super) mod compare;
 pub(super) mod completed;
+mod rest;
 
 use completed::{Added, CompletedRows, Keyed, Unfinished};
 

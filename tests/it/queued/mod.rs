@@ -12,6 +12,7 @@ use redis::Redis;
 mod detached;
 pub mod redis;
 mod servers;
+mod several;
 mod shared_input;
 mod steering;
 mod trouble;
