@@ -2,6 +2,7 @@
 //! results, with the server's count as the judge.
 
 use std::collections::BTreeSet;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use throng_mock::{Mock, Settings};
@@ -191,4 +192,29 @@ fn each_shard_has_its_part_of_the_budget() {
         ended.says("the budget of $0.05").says("part of the budget of $0.20");
     }
     assert_eq!(job.mock.judgement().requests, 20, "all shards together keep the whole budget");
+}
+
+#[test]
+fn the_recipe_for_kubernetes_is_a_job_by_the_published_schema() {
+    let place = Place::new();
+    let root = env!("CARGO_MANIFEST_DIR");
+    let recipe = std::fs::read_to_string(format!("{root}/docs/schedulers/kubernetes.yaml"));
+    let recipe = recipe.unwrap();
+    let validate = |text: &str| {
+        let mut validate = Command::new(format!("{root}/target/servers/bin/kubernetes-validate"));
+        let validated = validate.arg("--strict").arg(place.file("job.yaml", text)).output();
+        let Output { status, stdout, stderr } =
+            validated.unwrap_or_else(|error| panic!("see tests/servers/install: {error}"));
+        (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+    };
+    let (code, said) = validate(&recipe);
+    assert_eq!(code, Some(0), "{said}");
+    for (right, wrong) in [
+        ("backoffLimitPerIndex", "backoffLimitPerShard"),
+        ("completions: 8", "completions: eight"),
+        ("restartPolicy: Never", "restartPolicy: 0"),
+    ] {
+        let (code, said) = validate(&recipe.replace(right, wrong));
+        assert!(code == Some(1) && said.contains("did not validate"), "{wrong}: {said}");
+    }
 }
