@@ -36,7 +36,9 @@ fn assert_items(records: &[Value], rows: usize) {
     for (row, items) in by_row {
         let numbers: Vec<_> = items.iter().map(|it| it["_item"].as_u64().unwrap()).collect();
         assert_eq!(numbers, [0, 1, 2, 3, 4], "row {row}");
-        assert!(items.iter().all(|it| it["_ok"] == true && it["id"] == it["_item"].to_string()));
+        let is_right =
+            |it: &&Value| it["_ok"] == true && it["id"] == it["_item"].to_string().as_str();
+        assert!(items.iter().all(is_right), "row {row}");
         let last: Vec<_> = items.iter().map(|it| it["_last"] == true).collect();
         assert_eq!(last, [false, false, false, false, true], "row {row}");
     }
