@@ -181,6 +181,26 @@ const NAMES: &[Name] = &[
 const PHRASES: &[Name] = &[
     name("the same command", "the same job", "the same call"),
     name("request.url in the job file, or --url", "request.url, such as", "url, such as"),
+    name(
+        "name a file with input.file (--input), or give the rows in input.list",
+        "name a file with input.file, or give the rows in input.list",
+        "give rows, or a file as input",
+    ),
+    name("--price requests=0.002", "price.requests = 0.002", "price={\"requests\": 0.002}"),
+    name("a text in quotes", "a text in quotes", "a text"),
+    name("expected a table", "expected a table", "expected a dict"),
+    name("a list in brackets, [ ]", "a list in brackets, [ ]", "a list"),
+    name(
+        "write its name in two brackets, [[ ]]",
+        "write its name in two brackets, [[ ]]",
+        "give a list of dicts",
+    ),
+    name(
+        "a duration in quotes, such as \"30s\"",
+        "a duration in quotes, such as \"30s\"",
+        "a number of seconds, or a text such as \"30s\"",
+    ),
+    name("a size in quotes, such as", "a size in quotes, such as", "a text such as"),
 ];
 
 /// The names that sentences of this process use.
@@ -310,12 +330,13 @@ fn with_keywords(text: &str) -> String {
         let bare = word.trim_matches(['(', ')', ',', ';', ':']);
         // The keyword of a whole section does not say which of its keys is meant.
         let is_meant = |name: &&Name| {
-            name.setting == bare
-                && bare.split('.').nth(1).is_some()
+            let after = bare.strip_prefix(name.setting);
+            after.is_some_and(|after| after.is_empty() || after.starts_with('.'))
+                && name.setting.contains('.')
                 && !bare.starts_with(name.keyword)
         };
         let name = NAMES.iter().find(is_meant);
-        name.map_or_else(|| word.to_owned(), |name| word.replace(bare, name.keyword))
+        name.map_or_else(|| word.to_owned(), |name| word.replace(name.setting, name.keyword))
     };
     text.split(' ').map(keyword).collect::<Vec<_>>().join(" ")
 }
@@ -366,6 +387,16 @@ mod tests {
                 "answer = \"xml\" reads",
             ),
             ("$(aws --format env)", "$(aws --format env)", "$(aws --format env)"),
+            (
+                "the job, limit.cost.tokens: invalid type: integer `5`, expected a text in quotes",
+                "the job, limit.cost.tokens: invalid type: integer `5`, expected a text in quotes",
+                "the job, cost.tokens: invalid type: integer `5`, expected a text",
+            ),
+            (
+                "give price (--price), such as --price requests=0.002",
+                "give price, such as price.requests = 0.002",
+                "give price, such as price={\"requests\": 0.002}",
+            ),
             (
                 "no URL: give request.url in the job file, or --url 'x'",
                 "no URL: give request.url, such as 'x'",

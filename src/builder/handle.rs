@@ -106,16 +106,17 @@ impl JobHandle {
         let handle = JobHandle { run: Run::new(plan), ending: Arc::default() };
         let (run, ending) = (handle.run.clone(), handle.ending.clone());
         let started = threads::spawn(move || {
-            // A panic must not leave others waiting for ever.
-            let lost = EndsAnyway(ending.clone());
+            // Neither a panic nor a run that can't begin may leave others waiting for ever.
+            let end = EndsAnyway(run.clone(), ending.clone());
             let report = run.run();
             ending.end(match (report, run.shutdown().reason()) {
                 (Ok(_), Some(ShutdownReason::Error(error))) => Err(error),
                 (report, _) => report,
             });
-            drop(lost);
+            drop(end);
         });
         if let Err(error) = started {
+            handle.run.plan().output.discard_sink();
             handle.ending.end(Err(Error::stopped(error.to_string())));
         }
         handle
@@ -257,12 +258,14 @@ impl Ending {
     }
 }
 
-/// Sets an error as the result when it is dropped, unless there is a result.
-struct EndsAnyway(Arc<Ending>);
+/// Sets an error as the result when it is dropped, unless there is a result, and drops a sink that
+/// the run has not taken.
+struct EndsAnyway(Run, Arc<Ending>);
 
 impl Drop for EndsAnyway {
     fn drop(&mut self) {
         let why = "the run panicked; this is a mistake in throng, please report it";
-        self.0.end(Err(Error::stopped(why)));
+        self.1.end(Err(Error::stopped(why)));
+        self.0.plan().output.discard_sink();
     }
 }

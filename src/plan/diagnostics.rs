@@ -22,7 +22,7 @@ pub(super) fn by_toml(text: &str, error: &toml::de::Error) -> Mistake {
 }
 
 /// What a deserializer expects, and the words for it that a user of a job file knows.
-const EXPECTED: [(&str, &str); 10] = [
+const EXPECTED: [(&str, &str); 12] = [
     (
         "invalid type: map, expected a sequence",
         "there may be several of these: write its name in two brackets, [[ ]]",
@@ -35,6 +35,8 @@ const EXPECTED: [(&str, &str); 10] = [
     ("expected parsable string", "expected a size in quotes, such as \"10MiB\""),
     ("expected a sequence", "expected a list in brackets, [ ]"),
     ("expected a map", "expected a table"),
+    ("expected struct Settings", "expected a table"),
+    ("expected string or map", "expected a text in quotes"),
     ("expected a string", "expected a text in quotes"),
 ];
 
@@ -91,6 +93,8 @@ mod tests {
             ),
             ("[[refusal]]\nstatus = 429", "expected a list in brackets, [ ]"),
             ("[request]\nheaders = 1", "expected a table"),
+            ("retry = 3", "invalid type: integer `3`, expected a table"),
+            ("[limit]\nguard = 7", "invalid type: integer `7`, expected a text in quotes"),
             ("[input]\nfile = 1", "expected a text in quotes"),
         ] {
             let error = Job::parse("j.toml", text).unwrap_err().to_string();

@@ -169,7 +169,7 @@ fn base(text: &str) -> Result<String, String> {
             Ok(url.as_str().trim_end_matches('/').to_owned())
         }
         _ => Err(format!(
-            "with input.format = \"requests\" or a hook it is the host for rows whose url is a path, such as https://api.example, not {text:?}"
+            "where each row (input.format = \"requests\") or a hook makes the request, it is a host alone, such as https://api.example, for requests whose url is a path: {text:?} is more, so shorten it or leave it out"
         )),
     }
 }
@@ -268,7 +268,7 @@ mod tests {
                 json!({"url": "http://other.h/", "headers": {":authority": "evil.h"}}),
                 "\":authority\" is not the name of a header",
             ),
-            (Some("https://api.h/v1"), json!({}), "it is the host for rows"),
+            (Some("https://api.h/v1"), json!({}), "it is a host alone"),
         ] {
             let error = ready(base, row).unwrap_err();
             assert!(error.contains(why), "{error}");

@@ -76,6 +76,11 @@ impl ProgramSink {
         !self.names_values
     }
 
+    /// Drops the sink, unless a run has taken it.
+    pub fn discard(&self) {
+        drop(self.sink.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// The open sink of records with these values.
     ///
     /// # Errors

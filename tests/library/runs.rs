@@ -99,6 +99,27 @@ fn a_stream_that_is_dropped_ends_its_run() {
     assert!(report.rows.rows < 5_000, "{}", report.rows.rows);
 }
 
+#[tokio::test]
+async fn a_stream_of_a_run_that_cannot_begin_ends_with_the_reason() {
+    let server = server(Settings::default());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let plan = || {
+        let rows = (0..).map(|id| Item { id });
+        let job = Job::builder().rows(rows).url(server.url() + PATH).output(&path).resume();
+        job.build().unwrap()
+    };
+    let (first, second, third) = (plan(), plan(), plan());
+    let mut writes = first.into_stream();
+    writes.next().await.unwrap().unwrap();
+    // The first one has the file.
+    let records: Vec<_> = second.into_stream().collect().await;
+    let [Err(error)] = &records[..] else { panic!("{records:?}") };
+    assert!(error.to_string().contains("is in use: process"), "{error}");
+    let waits = tokio::task::spawn_blocking(|| third.into_stream().blocking().count());
+    assert_eq!(waits.await.unwrap(), 1);
+}
+
 #[test]
 fn a_source_that_fails_ends_the_run_and_names_the_row() {
     struct Broken(u64);

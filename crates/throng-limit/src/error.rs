@@ -238,7 +238,11 @@ pub struct UnknownUnit {
 
 impl fmt::Display for UnknownUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no limit counts {}", self.unit)
+        let unit = &self.unit;
+        write!(
+            f,
+            "no limit counts {unit}: leave it out, or add a limit such as \"90000 {unit}/1m\""
+        )
     }
 }
 

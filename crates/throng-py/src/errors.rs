@@ -4,6 +4,7 @@ use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use throng::ErrorKind;
+use throng::limit::{AcquireError, LimitError as Invalid};
 
 create_exception!(throng, Error, PyException, "An error of throng.");
 create_exception!(throng, PlanError, Error, "The job cannot be done as written; nothing was sent.");
@@ -33,7 +34,24 @@ pub fn of(error: &throng::Error) -> PyErr {
     }
 }
 
-/// The exception for limits that can't be built, and for permits that can't be had.
-pub fn of_limit(error: &dyn std::error::Error) -> PyErr {
-    LimitError::new_err(error.to_string())
+/// The exception for limits that can't be built.
+pub fn of_limit(error: &Invalid) -> PyErr {
+    LimitError::new_err(match error {
+        Invalid::Zero { setting } => error.to_string().replace(setting, &setting.replace('-', "_")),
+        _ => error.to_string(),
+    })
+}
+
+/// The exception for permits that can't be had, with the words of `acquire`.
+pub fn of_acquire(error: &AcquireError) -> PyErr {
+    LimitError::new_err(match error {
+        AcquireError::MissingCost { unit } => format!(
+            "a limit counts {unit}, and the cost doesn't say how many: give {unit}=N to acquire()"
+        ),
+        AcquireError::MissingKey => {
+            "a limit holds for each key, and the request has none: give key=\"…\" to acquire()"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    })
 }

@@ -12,7 +12,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use throng::limit::{AcquireError, Cost, Guard, Limit, LimitError as Invalid, RateLimiter, Shape};
 
-use crate::errors::of_limit;
+use crate::errors::{of_acquire, of_limit};
 use crate::process::OfProcess;
 use crate::wait;
 use crate::waker::Waker;
@@ -109,7 +109,7 @@ impl Limiter {
         match py.detach(|| limiter.try_acquire(cost)) {
             Ok(permit) => Ok(Some(Permit::new(permit))),
             Err(AcquireError::NotInTime { .. }) => Ok(None),
-            Err(error) => Err(of_limit(&error)),
+            Err(error) => Err(of_acquire(&error)),
         }
     }
 
@@ -176,7 +176,7 @@ impl Acquire {
             return Ok(None);
         };
         drop(inner.take()?);
-        found.map(|permit| Some(Permit::new(permit))).map_err(|error| of_limit(&error))
+        found.map(|permit| Some(Permit::new(permit))).map_err(|error| of_acquire(&error))
     }
 
     /// The permit, if it is there; otherwise the event loop is woken when to ask again.
@@ -189,7 +189,7 @@ impl Acquire {
             return Ok(None);
         };
         drop(inner.take()?);
-        found.map(|permit| Some(Permit::new(permit))).map_err(|error| of_limit(&error))
+        found.map(|permit| Some(Permit::new(permit))).map_err(|error| of_acquire(&error))
     }
 
     /// Leaves the queue.
@@ -235,7 +235,7 @@ impl Permit {
     /// The request has turned out to cost this number of units.
     fn settle(&self, unit: &str, units: u64) -> PyResult<()> {
         let settled = lock(&self.inner).get_mut()?.settle(unit, units);
-        settled.map_err(|error| of_limit(&error))
+        settled.map_err(|unknown| of_acquire(&unknown.into()))
     }
 
     /// The head of an answer with this status and these headers has been seen: a refusal pauses

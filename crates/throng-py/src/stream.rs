@@ -121,6 +121,19 @@ impl Stream {
         running.handle.abort();
         Ok(())
     }
+
+    /// Waits for the end of a closed run, after which its output can be used again, for no longer
+    /// than this number of seconds.
+    fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let handle = &self.inner.get()?.handle;
+        wait::until(py, wait::duration(Some(seconds)), |time| {
+            handle.is_over().then_some(()).or_else(|| {
+                handle.watch(time).next();
+                None
+            })
+        })?;
+        Ok(())
+    }
 }
 
 fn list<'py>(py: Python<'py>, records: &[Record]) -> PyResult<Bound<'py, PyList>> {

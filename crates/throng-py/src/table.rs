@@ -85,16 +85,19 @@ impl Records {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
         let path = directory.path().join("records.arrow");
         let from = settings(self.file.clone());
-        let written = if self.failed {
-            tables::convert_failed(&from, &path)
-        } else {
-            tables::convert(&from, &path, &Selection::default(), false)
-        };
-        written.map_err(|error| error.to_string())?;
+        let all = |path: &Path| tables::convert(&from, path, &Selection::default(), false);
+        let written = if self.failed { tables::convert_failed(&from, &path) } else { all(&path) };
+        let rows = written.map_err(|error| error.to_string())?;
+        let is_empty = rows == 0;
+        if is_empty && self.failed {
+            // A table without rows has the columns that it would have with some.
+            std::fs::remove_file(&path).map_err(|error| error.to_string())?;
+            all(&path).map_err(|error| error.to_string())?;
+        }
         let file = File::open(&path).map_err(|error| error.to_string())?;
         let reader = FileReader::try_new(BufReader::new(file), None);
         let reader = reader.map_err(|error| error.to_string())?;
-        Ok(TemporaryFile { reader, _directory: directory })
+        Ok(TemporaryFile { reader, is_empty, _directory: directory })
     }
 }
 
@@ -105,6 +108,8 @@ fn settings(file: String) -> Settings {
 /// A file that is gone when it has been read.
 struct TemporaryFile {
     reader: FileReader<BufReader<File>>,
+    /// Whether only the columns of the file are wanted.
+    is_empty: bool,
     _directory: TempDir,
 }
 
@@ -112,7 +117,7 @@ impl Iterator for TemporaryFile {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.reader.next()
+        if self.is_empty { None } else { self.reader.next() }
     }
 }
 

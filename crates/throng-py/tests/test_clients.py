@@ -142,6 +142,24 @@ def test_what_was_not_sent_gives_its_permit_back(client: str) -> None:
     assert limiter.try_acquire()
 
 
+def test_one_transport_serves_both_kinds_of_client(mock: Start) -> None:
+    url = f"{mock().url}?symbols=A"
+    limiter = throng.RateLimiter("100/1h")
+    transport = throng.httpx.Transport(limiter)
+
+    async def ask() -> int:
+        async with httpx.AsyncClient(transport=transport) as client:
+            return (await client.get(url)).status_code
+
+    with httpx.Client(transport=transport) as client:
+        assert (client.get(url).status_code, asyncio.run(ask())) == (200, 200)
+        assert client.get(url).status_code == 200
+    assert taken(limiter) == 3
+    for wrong in (throng.httpx.Transport, lambda it: throng.requests.limited(requests.Session(), it)):
+        with pytest.raises(TypeError, match="limiter is '3/1s': give a throng.RateLimiter"):
+            wrong("3/1s")  # type: ignore[arg-type]
+
+
 def test_a_permit_is_settled_by_the_answer(mock: Start) -> None:
     server = mock()
     limiter = throng.RateLimiter("100/1h", "1000 tokens/1h")

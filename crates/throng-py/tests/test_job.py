@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def test_the_example_of_the_page(mock: Start, monkeypatch: pytest.MonkeyPatch) -
         assert [row["id"] for row in frame] == [line["id"] for line in lines]
         assert sum(row["_ok"] for row in frame) == run.summary.ok
     assert [record["price"] for record in run] == [line["price"] for line in lines]
-    assert run.summary.ok + run.summary.failed == 31
+    assert run.summary.ok + run.summary.failed == 31 and [*run.summary.items()][0][0] == "mean_price"
     assert 0 < (run.summary.bound_share or 0) <= 1 and run.summary["mean_price"] > 0
     assert len(run.failures.to_pandas()) == run.summary.failed
     assert "secret of ours" not in Path("prices.jsonl").read_text()
@@ -106,9 +106,27 @@ def test_rows_are_any_table_or_iterable(mock: Start, tmp_path: Path) -> None:
         assert found == [(f"S{i}", f"S{i} Inc.") for i in range(3)], given
     job = throng.Job(url=server.quote("{{ line }}"), extract={"name": NAME})
     assert sorted(row["name"] for row in job.run(["A", "B"])) == ["A Inc.", "B Inc."]
+    assert [row["symbol"] for row in job_of(server).run(frame["symbol"].head(1))] == ["S0"]
+    assert [row["symbol"] for row in job_of(server).run(frame.to_pandas()["symbol"][:1])] == ["S0"]
+
+    async def later() -> AsyncIterator[dict[str, Any]]:
+        yield rows[0]
+
+    with pytest.raises(TypeError, match="async for record in job.stream"):
+        job.run(later())
     for wrong in (7, {"symbol": "A"}, [7], b"rows.csv"):
         with pytest.raises(TypeError, match="row"):
             job.run(wrong)
+
+
+def test_whole_numbers_of_pandas_are_whole_where_one_is_missing() -> None:
+    import pandas
+
+    frame = pandas.DataFrame({"id": [7, None], "share": [0.5, 2.0]})
+    job = throng.Job(url="http://127.0.0.1:9/{{ id or '' }}/{{ share }}")
+    for rows, request in ((frame, "GET http://127.0.0.1:9/7/0.5"), (frame.head(1), "/7/0.5")):
+        assert request in str(job.plan(rows))
+    assert list(frame["id"])[0] == 7.0 and frame["id"].dtype.kind == "f", "it is the caller's"
 
 
 def test_values_of_rows_are_kept_as_they_are(mock: Start) -> None:
@@ -137,7 +155,17 @@ def test_a_mistake_is_a_sentence() -> None:
         ({"ulr": url}, "unknown keyword `ulr`; did you mean `url`?"),
         ({"url": url, "rate": "fast"}, 'the job, rate: "fast" is not a rate'),
         ({"url": url, "limit": {"rates": "1/1s"}}, "limit.rates: unknown field `rates`"),
-        ({"url": url, "send": {"timeout": "soon"}}, 'expected a duration in quotes, such as "30s"'),
+        ({"url": url, "send": {"timeout": "soon"}}, 'a number of seconds, or a text such as "30s"'),
+        ({"url": url, "timeout": -1}, "timeout is -1: give a time of 0 s or more"),
+        ({"url": url, "max_wait": float("nan")}, "max_wait is nan: give a time of 0 s or more"),
+        ({"url": url, "headers": [("a", "b")]}, "headers: invalid type: sequence, expected a dict"),
+        ({"url": url, "retry": 3}, "retry: invalid type: integer `3`, expected a dict"),
+        ({"url": url, "guard": 7}, "guard: invalid type: integer `7`, expected a text"),
+        ({"url": url, "step": {"request": {}}}, "there may be several of these: give a list of dicts"),
+        ({"url": url, "cost": {"tokens": True}}, "cost.tokens: invalid type: boolean `true`, expected a text"),
+        ({"url": url, "json": {"a": [b""]}}, "json.a[0] is bytes: give a text, a number, a dict"),
+        ({"url": url, "json": {"a": float("inf")}}, "json.a is inf, which no job can say"),
+        ({"url": url, "budget": 5}, 'such as price={"requests": 0.002}'),
         ({"url": url + "{{ symbool }}"}, 'the input has no field "symbool"; did you mean "symbol"?'),
         ({"url": url, "extract": {"a": ".a["}}, "extract"),
         ({"url": url, "headers": {"a": throng.env("NOT_SET")}}, "NOT_SET"),
@@ -148,8 +176,22 @@ def test_a_mistake_is_a_sentence() -> None:
             throng.Job(**keywords).plan(rows)
         assert why in str(error.value) and "/throng-" not in str(error.value), error.value
         assert "--" not in str(error.value), error.value
+    with pytest.raises(throng.PlanError, match="there is no input: give rows, or a file as input"):
+        throng.Job(url=url).run()
+    with pytest.raises(TypeError, match="limiter is '3/1s': give a throng.RateLimiter"):
+        throng.Job(url=url, limiter="3/1s")  # type: ignore[arg-type]
     with pytest.raises(throng.PlanError, match="give output="):
         throng.Job(url=url).run(rows, resume=True)
+
+
+def test_numbers_of_numpy_and_dates_are_values_of_a_job() -> None:
+    import numpy
+
+    plan = throng.Job(
+        url="http://127.0.0.1:9/", json={"day": datetime.date(2026, 11, 28), "n": numpy.float32(0.5)},
+        **{"idle_timeout": numpy.int64(3), "take": numpy.int64(2)},
+    ).plan([{"vector": numpy.array([1.0, float("nan")])}])  # fmt: skip
+    assert '{"day":"2026-11-28","n":0.5}' in str(plan)
 
 
 def test_every_section_of_a_job_file_is_a_keyword() -> None:
@@ -213,7 +255,12 @@ def test_failures_do_not_raise_unless_asked(mock: Start) -> None:
     assert f"The first is row {first['_row']} ({first['symbol']}): {first['_detail'][:20]}" in str(
         failed.value
     )
-    job_of(mock()).run(symbols(2)).raise_for_failures()
+    run = job_of(mock()).run(symbols(2))
+    run.raise_for_failures()
+    # Without failures their table has its columns.
+    none = run.failures.to_polars()
+    assert none.shape[0] == 0 and none.columns == run.to_polars().columns
+    assert none.filter(none["_error"] == "timeout").is_empty()
 
 
 def test_a_run_is_resumed_and_overwritten(mock: Start) -> None:

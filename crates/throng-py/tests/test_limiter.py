@@ -78,7 +78,7 @@ def test_a_refusal_pauses_the_limiter() -> None:
     limiter = throng.RateLimiter("100/1s")
     with limiter.acquire() as permit:
         permit.report(status=429, headers={"Retry-After": "7"})
-    assert 6 < limiter.snapshot()["paused"]["secs"] + 1 <= 8
+    assert 6 < limiter.snapshot()["paused"] <= 7
     assert limiter.try_acquire() is None
     with pytest.raises(TimeoutError, match="no permit was free within 0.05 s"):
         limiter.acquire(timeout=0.05).wait()
@@ -258,3 +258,31 @@ def test_what_is_in_flight_is_limited() -> None:
 
     asyncio.run(all_of_them())
     assert max(most) == 2
+
+
+def test_a_mistake_is_a_sentence_with_the_words_of_python() -> None:
+    limiter = throng.RateLimiter("300/1m", "9000 tokens/1m")
+    keyed = throng.RateLimiter(per_key="10/1s")
+    wrong: list[tuple[Callable[[], Any], type[Exception], str]] = [
+        (lambda: throng.RateLimiter(300), TypeError, 'a limit is a text such as "300/1m", not 300'),  # type: ignore[arg-type]
+        (lambda: throng.RateLimiter(["1/1s"]), TypeError, "give several one after the other"),  # type: ignore[arg-type]
+        (lambda: throng.RateLimiter("1/1s", spacing=-1), throng.LimitError, "spacing is -1: give"),
+        (lambda: throng.RateLimiter(in_flight=0), throng.LimitError, "in_flight is 0"),
+        (lambda: limiter.acquire().wait(), throng.LimitError, r"give tokens=N to acquire\(\)"),
+        (lambda: limiter.acquire(words=1, tokens=1).wait(), throng.LimitError, "no limit counts words"),
+        (lambda: limiter.acquire(1.5), TypeError, "requests is 1.5: what a request costs is a whole"),  # type: ignore[arg-type]
+        (lambda: limiter.acquire(tokens=-1), throng.LimitError, "-1 tokens: give 0 or more"),
+        (lambda: keyed.acquire().wait(), throng.LimitError, 'give key="…" to acquire'),
+        (lambda: keyed.acquire(key=7).wait(), TypeError, "key is 7: a key is a text"),  # type: ignore[arg-type]
+    ]
+    for call, kind, why in wrong:
+        with pytest.raises(kind, match=why):
+            call()
+    with limiter.acquire(tokens=5) as permit:
+        with pytest.raises(throng.LimitError, match="give 0 or more"):
+            permit.settle(tokens=-5)
+
+
+def test_times_of_a_snapshot_are_in_seconds() -> None:
+    limit, = throng.RateLimiter("300/1m", linger=5).snapshot()["limits"]
+    assert (limit["period"], limit["linger"]) == (60.0, 5.0)

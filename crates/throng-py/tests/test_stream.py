@@ -146,6 +146,13 @@ def test_a_stream_can_have_a_file_and_go_on(mock: Start) -> None:
     stream.close()
     rest = list(job.stream(rows, "out.jsonl", resume=True))
     assert len(Path("out.jsonl").read_text().splitlines()) == 40 and len(rest) <= 40
+    assert repr(stream).endswith("failed, over>")
+    # A file that another run is writing is named at once.
+    with job.stream(iter(rows.to_dicts() * 500), "other.jsonl") as stream:
+        next(stream)
+        with pytest.raises(throng.PlanError, match="other.jsonl is in use: process"):
+            list(job.stream(rows, "other.jsonl", resume="changed"))
+    assert len(list(job.stream(rows, "other.jsonl", resume="changed"))) <= 40
 
 
 def test_many_streams_share_an_event_loop(mock: Start) -> None:
@@ -182,7 +189,8 @@ def test_hooks_make_requests_and_values(mock: Start) -> None:
     assert (run.summary.ok, run.summary.failed) == (99, 1)
     assert run.summary.failures == {"hook failed": 1} and run.summary["most"] == 1
     (failed,) = run.failures
-    assert failed["_detail"] == "ValueError: not this one"
+    line = process.__code__.co_firstlineno + 6
+    assert failed["_detail"] == f"ValueError: not this one (line {line}, in process)"
     assert all(record["n"] == 1 for record in run if record["_ok"])
     assert len([r for r in job.stream(symbols(100)) if r["_ok"]]) == 99
     assert server.judge()["requests"] == 200

@@ -140,6 +140,12 @@ impl Output {
         }
     }
 
+    /// Drops the program's sink, unless the run has taken it: who reads it learns that the run,
+    /// which could not begin, is over.
+    pub(crate) fn discard_sink(&self) {
+        self.sink.iter().for_each(ProgramSink::discard);
+    }
+
     /// Whether the records go to a queue.
     pub(crate) fn is_of_queue(&self) -> bool {
         self.sink.as_ref().is_some_and(ProgramSink::is_of_queue)

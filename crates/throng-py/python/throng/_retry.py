@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from .limiter import Acquisition, RateLimiter
+from .limiter import Acquisition, RateLimiter, checked
 
 # Methods whose requests may arrive twice.
 _REPEATABLE = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}
@@ -24,7 +24,7 @@ class Policy:
     def __init__(
         self, limiter: RateLimiter, retries: int, cost: Cost | None, key: Key | None
     ) -> None:
-        self.limiter, self.retries = limiter, retries
+        self.limiter, self.retries = checked(limiter), retries
         self._cost, self._key = cost, key
 
     def acquire(self, request: Any) -> Acquisition:

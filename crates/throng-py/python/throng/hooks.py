@@ -4,6 +4,7 @@ import atexit
 import inspect
 import json
 import threading
+import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ class Request:
 class Retry(_throng.Error):
     """Raised by a hook that processes an answer: another attempt is to follow, with a permit of
     its own, ``after`` seconds or with a pause that grows."""
+
+    __module__ = "throng"
 
     def __init__(self, reason: str, after: float | None = None) -> None:
         super().__init__(reason)
@@ -105,8 +108,17 @@ def _call(native: _throng.Hooks, hooks: Hooks) -> None:
             except Retry as retry:
                 results.append((str(retry), True, retry.after))
             except BaseException as error:
-                results.append((f"{type(error).__name__}: {error}", False, None))
+                results.append((_told(error, hooks), False, None))
         native.reply(results)
+
+
+def _told(error: BaseException, hooks: Hooks) -> str:
+    """An exception of a hook, and the line of the hook's file that it comes from."""
+    files = {getattr(hook, "__code__", None) for hook in (hooks.request, hooks.process)}
+    names = {code.co_filename for code in files if code is not None}
+    frames = [it for it in traceback.extract_tb(error.__traceback__) if it.filename in names]
+    where = f" (line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _result(hooks: Hooks, row: dict[str, Any], answer: _throng.Answer | None) -> Any:

@@ -51,25 +51,19 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         :param options: those of `httpx.HTTPTransport`, such as ``http2=True``
         """
         self._policy = Policy(limiter, retries, cost, key)
-        self._transport, self._options = transport, options
-
-    def _sync(self) -> httpx.BaseTransport:
-        if self._transport is None:
-            self._transport = httpx.HTTPTransport(**self._options)
-        return cast(httpx.BaseTransport, self._transport)
-
-    def _async(self) -> httpx.AsyncBaseTransport:
-        if self._transport is None:
-            self._transport = httpx.AsyncHTTPTransport(**self._options)
-        return cast(httpx.AsyncBaseTransport, self._transport)
+        self._options = options
+        # One transport serves both kinds of client, whose connections are their own.
+        self._sync = cast(httpx.BaseTransport | None, transport)
+        self._async = cast(httpx.AsyncBaseTransport | None, transport)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Sends a request of a `httpx.Client`."""
+        transport = self._sync = self._sync or httpx.HTTPTransport(**self._options)
         attempt = 0
         while True:
             permit = self._policy.acquire(request).wait()
             try:
-                response = self._sync().handle_request(request)
+                response = transport.handle_request(request)
             except BaseException as error:
                 pause = self._after_error(request, permit, attempt, error)
                 if pause is None:
@@ -84,11 +78,12 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sends a request of a `httpx.AsyncClient`."""
+        transport = self._async = self._async or httpx.AsyncHTTPTransport(**self._options)
         attempt = 0
         while True:
             permit = await self._policy.acquire(request)
             try:
-                response = await self._async().handle_async_request(request)
+                response = await transport.handle_async_request(request)
             except BaseException as error:
                 pause = self._after_error(request, permit, attempt, error)
                 if pause is None:
@@ -128,13 +123,13 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     def close(self) -> None:
         """Closes the connections."""
-        if self._transport is not None:
-            self._sync().close()
+        if self._sync is not None:
+            self._sync.close()
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        if self._transport is not None:
-            await self._async().aclose()
+        if self._async is not None:
+            await self._async.aclose()
 
 
 def _can_repeat(request: httpx.Request) -> bool:

@@ -2,18 +2,20 @@
 
 import difflib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from html import escape
+from numbers import Real
 from typing import Any, overload
 
 from . import _display, _throng
 from .hooks import Calls, Hooks, ProcessHook, RequestHook, checked
-from .limiter import RateLimiter, Seconds
-from .rows import Rows, as_input, is_iterable, is_temporary
+from .limiter import RateLimiter, Seconds, checked as checked_limiter
+from .rows import Rows, as_input, is_iterable, is_temporary, plain
 from .run import Progress, Run
 from .stream import Feeder, Stream
 
@@ -69,26 +71,45 @@ _DASHED = ("batch", "input", "limit", "network", "output", "pages", "poll", "pro
            "request", "retry", "send", "store", "tls", "workers")  # fmt: skip
 
 
-def _value(value: Any) -> Any:
-    """A value as JSON has it."""
+def _value(name: str, value: Any) -> Any:
+    """A value of this name as JSON has it."""
     if isinstance(value, timedelta):
-        return f"{round(value.total_seconds() * 1e6)}us"
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return f"{round(_checked_time(name, value) * 1e6)}us"
     if isinstance(value, Mapping):
-        return {str(name): _value(item) for name, item in value.items()}
+        return {str(key): _value(f"{name}.{key}", item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_value(item) for item in value]
-    return value
+        return [_value(f"{name}[{at}]", item) for at, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _throng.PlanError(f"{name} is {value}, which no job can say: give another number")
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    try:
+        return _value(name, plain(value))
+    except TypeError:
+        kind = type(value).__name__
+        raise _throng.PlanError(f"{name} is {kind}: give a text, a number, a dict or a list") from None
 
+
+# The longest time, in seconds: a century.
+_LONGEST = 100 * 365.25 * 86_400
 
 _DURATIONS = {"timeout", "idle_timeout", "connect_timeout", "spacing", "grace", "skew", "linger",
               "max_wait", "idempotency_ttl", "age"}  # fmt: skip
 
 
 def _duration(name: str, value: Any) -> Any:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return timedelta(seconds=value) if name in _DURATIONS and is_number else value
+    """A value of this name, as a time if it is a number that is one."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return f"{round(_checked_time(name, value) * 1e6)}us" if name in _DURATIONS and is_number else value
+
+
+def _checked_time(name: str, time: Any) -> float:
+    """A time in seconds that a job can say."""
+    found = time.total_seconds() if isinstance(time, timedelta) else float(time)
+    if not 0 <= found < _LONGEST:
+        shown = f"{found:g} s" if isinstance(time, timedelta) else repr(time)
+        raise _throng.PlanError(f"{name} is {shown}: give a time of 0 s or more, and less than a century")
+    return found
 
 
 def _section(name: str, value: Any) -> Any:
@@ -97,7 +118,7 @@ def _section(name: str, value: Any) -> Any:
         value = {_ALONE[name]: value}
     if name in _DASHED and isinstance(value, Mapping):
         value = {key.replace("_", "-"): _duration(key, item) for key, item in value.items()}
-    return _value(value)
+    return _value(name, value)
 
 
 def tree(keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +136,7 @@ def tree(keywords: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if name in _SECTION_OF:
             section = settings.setdefault(_SECTION_OF[name], {})
-            section[name.replace("_", "-")] = _value(_duration(name, value))
+            section[name.replace("_", "-")] = _value(name, _duration(name, value))
     return settings
 
 
@@ -190,7 +211,8 @@ class Job:
         keywords = dict(locals())
         for name in ("self", "more", "limiter"):
             del keywords[name]
-        self._limiter, self._hooks = limiter, Hooks()
+        self._limiter = None if limiter is None else checked_limiter(limiter)
+        self._hooks = Hooks()
         self._keywords = {**{k: v for k, v in keywords.items() if v is not None}, **more}
         self._native = _throng.Job(_dumps(tree(self._keywords)))
 
@@ -198,7 +220,9 @@ class Job:
     def read(cls, path: str | os.PathLike[str], **keywords: Any) -> "Job":
         """The job of a file, TOML or JSON; keywords go before what the file says."""
         job = cls.__new__(cls)
-        job._limiter, job._hooks = keywords.pop("limiter", None), Hooks()
+        limiter = keywords.pop("limiter", None)
+        job._limiter = None if limiter is None else checked_limiter(limiter)
+        job._hooks = Hooks()
         job._keywords = keywords
         job._native = _throng.Job.read(os.fspath(path), _dumps(tree(keywords)))
         return job
@@ -373,10 +397,14 @@ class Job:
         method = request["method"] or "GET"
         figures = [
             ("request", f"{method} {request['url']}"),
-            ("limits", ", ".join(map(_dumps, settings["limit"]["rate"])) or "none"),
+            ("limits", ", ".join(map(_shown, settings["limit"]["rate"])) or "none"),
             *keep,
         ]
         return _display.table(figures)
+
+
+def _shown(limit: Any) -> str:
+    return limit if isinstance(limit, str) else _dumps(limit)
 
 
 # What becomes of an output that is there.

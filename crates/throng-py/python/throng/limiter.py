@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+import operator
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -58,6 +60,12 @@ class RateLimiter:
             if not given, and no less than the timeout of your requests
         :param state_directory: where the use of an account's limits is kept
         """
+        for limit in limits:
+            if not isinstance(limit, str):
+                raise TypeError(
+                    f"a limit is a text such as \"300/1m\", not {limit!r}: give several one after "
+                    "the other"
+                )
         _check("guard", guard, ("strict", "sent"))
         _check("shape", shape, ("auto", "burst", "spread"))
         self._settings: dict[str, Any] = {
@@ -66,10 +74,10 @@ class RateLimiter:
             "account": account,
             "state_directory": None if state_directory is None else os.fspath(state_directory),
             "in_flight": in_flight,
-            "spacing": seconds(spacing),
+            "spacing": _time("spacing", spacing),
             "guard": guard,
             "shape": shape,
-            "linger": seconds(linger),
+            "linger": _time("linger", linger),
         }
         self._native = _throng.Limiter(self._settings)
         self._counts_in_flight = in_flight is not None
@@ -90,22 +98,25 @@ class RateLimiter:
         :param units: what the request costs of each unit that a limit counts: ``tokens=800``
         """
         cost = _cost(requests, units)
+        _check_key(key)
         return Acquisition(self._native, cost, key, seconds(timeout), self._counts_in_flight)
 
     def try_acquire(
         self, requests: int = 1, *, key: str | None = None, **units: int
     ) -> "Permit | None":
         """A permit if one is free now, and no one waits; None otherwise."""
+        _check_key(key)
         permit = self._native.try_acquire(_cost(requests, units), key)
         return None if permit is None else Permit(permit, self._counts_in_flight)
 
     def pause_for(self, time: Seconds) -> None:
         """Gives no permit for this long, because the server, or an operator, has said so."""
-        self._native.pause_for(seconds(time) or 0.0)
+        self._native.pause_for(_time("the pause", time) or 0.0)
 
     def snapshot(self) -> dict[str, Any]:
-        """What it has counted so far: the units of each limit, waits, and pauses."""
-        counted: dict[str, Any] = json.loads(self._native.snapshot())
+        """What it has counted so far: the units of each limit, waits, and pauses. Times are in
+        seconds."""
+        counted: dict[str, Any] = json.loads(self._native.snapshot(), object_hook=_in_seconds)
         return counted
 
     def __repr__(self) -> str:
@@ -133,12 +144,43 @@ def _check(name: str, value: str, known: Sequence[str]) -> None:
         raise _throng.LimitError(f"{name} is {value!r}: it is one of {', '.join(known)}")
 
 
+def _check_key(key: object) -> None:
+    if key is not None and not isinstance(key, str):
+        raise TypeError(f"key is {key!r}: a key is a text")
+
+
+def _time(name: str, time: Seconds | None) -> float | None:
+    found = seconds(time)
+    if found is not None and not (isinstance(found, (int, float)) and 0 <= found < math.inf):
+        raise _throng.LimitError(f"{name} is {time!r}: give a number of seconds, 0 or more")
+    return found
+
+
+def _in_seconds(value: dict[str, Any]) -> Any:
+    return value["secs"] + value["nanos"] / 1e9 if value.keys() == {"secs", "nanos"} else value
+
+
 def _cost(requests: int, units: Mapping[str, int]) -> list[tuple[str, int]]:
     cost = dict(units) if requests == 1 else {"requests": requests, **units}
-    for unit, number in cost.items():
-        if number < 0:
-            raise _throng.LimitError(f"a request costs {number} {unit}: give 0 or more")
-    return list(cost.items())
+    return [(unit, _units(unit, number)) for unit, number in cost.items()]
+
+
+def _units(unit: str, number: Any) -> int:
+    try:
+        whole = operator.index(number)
+    except TypeError:
+        raise TypeError(f"{unit} is {number!r}: what a request costs is a whole number") from None
+    if whole < 0:
+        raise _throng.LimitError(f"a request costs {number} {unit}: give 0 or more")
+    return whole
+
+
+def checked(limiter: object) -> "RateLimiter":
+    """The limiter that a caller has given, if it is one."""
+    if not isinstance(limiter, RateLimiter):
+        raise TypeError(f"limiter is {limiter!r}: give a throng.RateLimiter, such as "
+                        "throng.RateLimiter(\"300/1m\")")  # fmt: skip
+    return limiter
 
 
 class Acquisition:
@@ -249,7 +291,7 @@ class Permit:
         """The request has turned out to cost this: ``permit.settle(tokens=612)``. What it costs
         less is free for others at once; what it costs more counts, too."""
         for unit, number in units.items():
-            self._native.settle(unit, number)
+            self._native.settle(unit, _units(unit, number))
 
     def sent(self) -> None:
         """The request is about to be written. Without this word it counts from its end on,

@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,12 +53,14 @@ def is_temporary(source: Mapping[str, Any]) -> bool:
 
 def _write(rows: Rows, file: str) -> None:
     module = type(rows).__module__.partition(".")[0]
+    if module in ("pandas", "polars") and hasattr(rows, "to_frame"):
+        # A series is a frame with one column.
+        rows = rows.to_frame()
+    if module == "pandas":
+        rows = _with_whole_numbers(rows)
     arrow = file.removesuffix(".jsonl") + ".arrow"
     if module == "polars":
-        if hasattr(rows, "sink_ipc"):
-            rows.sink_ipc(arrow)
-        else:
-            (rows.to_frame() if hasattr(rows, "to_frame") else rows).write_ipc(arrow)
+        rows.sink_ipc(arrow) if hasattr(rows, "sink_ipc") else rows.write_ipc(arrow)
     elif hasattr(rows, "__arrow_c_stream__") and _write_arrow(rows, arrow):
         pass
     elif module == "pandas":
@@ -71,6 +73,10 @@ def _write(rows: Rows, file: str) -> None:
     elif isinstance(rows, Iterable) and not isinstance(rows, (Mapping, bytes)):
         _write_lines(rows, file)
         return
+    elif hasattr(rows, "__aiter__"):
+        raise TypeError(
+            "the rows are asynchronous: take their records with `async for record in job.stream(rows)`"
+        )
     else:
         raise TypeError(
             f"{type(rows).__name__} has no rows: give a path, a DataFrame, an Arrow table or an "
@@ -100,10 +106,29 @@ def _write_arrow(rows: Any, file: str) -> bool:
     return True
 
 
+def _with_whole_numbers(frame: Any) -> Any:
+    """A DataFrame of pandas with its whole numbers as such. Where one is missing, or was, pandas has
+    made fractions of all of a column: 7 would be 7.0 in a URL."""
+    if not frame.columns.is_unique:
+        return frame
+    whole = {}
+    for name, values in frame.items():
+        if values.dtype.kind == "f":
+            known = values.dropna()
+            if len(known) and (known % 1 == 0).all() and (known.abs() < 2**53).all():
+                whole[name] = "Int64"
+    return frame.astype(whole) if whole else frame
+
+
 def _records(frame: Any) -> Iterator[dict[str, Any]]:
     """The rows of a DataFrame of pandas where there is no pyarrow."""
     for record in frame.to_dict("records"):
-        yield {name: None if value != value else value for name, value in record.items()}
+        yield {name: None if _is_missing(value) else value for name, value in record.items()}
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value of pandas is none: NaN, NaT or NA."""
+    return type(value).__name__ == "NAType" or bool(isinstance(value, Hashable) and value != value)
 
 
 def _write_lines(rows: Iterable[Any], file: str) -> None:
@@ -140,7 +165,8 @@ def as_dict(row: Any, number: int) -> dict[str, Any]:
     if hasattr(row, "__dataclass_fields__"):
         return {name: getattr(row, name) for name in row.__dataclass_fields__}
     raise TypeError(
-        f"row {number} is {type(row).__name__}: a row is a dict, a text, a dataclass or a named tuple"
+        f"row {number} is {type(row).__name__}: a row is a dict, a text, a dataclass or a named tuple, "
+        "such as {\"id\": 7}"
     )
 
 
@@ -152,12 +178,14 @@ def without_nan(value: Any) -> Any:
         return {name: without_nan(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [without_nan(item) for item in value]
+    if callable(getattr(value, "tolist", None)):
+        return without_nan(value.tolist())
     return value
 
 
 def plain(value: Any) -> Any:
     """A value that JSON lacks as one that it has."""
-    for method in ("isoformat", "item", "tolist"):
+    for method in ("isoformat", "tolist"):
         if callable(getattr(value, method, None)):
             return getattr(value, method)()
     if type(value).__name__ in ("Decimal", "UUID") or isinstance(value, os.PathLike):

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from html import escape
@@ -28,6 +28,9 @@ _MOST_PLOTTED = 200_000
 
 class RowsFailed(_throng.Error):
     """Rows of a run have failed."""
+
+    # The name that a traceback shows.
+    __module__ = "throng"
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Records:
             yield from batch
 
 
-class Summary:
+class Summary(Mapping[str, Any]):
     """The counts of a run, and the results of the job's ``summary``: ``summary["mean_price"]``."""
 
     def __init__(self, report: str, text: str) -> None:

@@ -16,6 +16,9 @@ from .run import Summary
 # The most rows that are handed over at a time.
 _BATCH = 256
 
+# The longest time that a run which is closed may take to end, in seconds.
+_LONGEST_END = 10.0
+
 Record = dict[str, Any]
 
 
@@ -87,13 +90,19 @@ class Stream(Iterator[Record], AsyncIterator[Record]):
         counts: dict[str, Any] = json.loads(self._native.progress())
         return counts
 
+    def __repr__(self) -> str:
+        progress = self.progress
+        state = "over" if self._is_over else "going on"
+        return f"<throng.Stream: {progress['done']:,} rows done, {progress['failed']:,} failed, {state}>"
+
     def close(self) -> None:
-        """Ends the run; its requests in flight are given up."""
+        """Ends the run; its requests in flight are given up, and its output can be used again."""
         self._is_over = True
         self._native.close()
         if self._feed is not None:
             self._feed.close()
         self._parts.close()
+        self._native.wait(_LONGEST_END)
 
     def __enter__(self) -> "Stream":
         return self
