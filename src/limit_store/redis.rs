@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use throng_redis::{Address, LimitValues, NewValue, StoreError};
+use throng_redis::{Address, LimitValues, MemoryFacts, NewValue, StoreError};
 use url::Url;
 
 use crate::error::Error;
-use crate::limit::{ChangedValue, LedgerError, StoreStart, StoredValue, ValueStore};
+use crate::limit::{ChangedValue, Conflicts, LedgerError, StoreStart, StoredValue, ValueStore};
 
 /// A server of Redis or Valkey that keeps limits.
 #[derive(Clone)]
@@ -60,12 +60,21 @@ impl ValueStore for RedisValues {
     }
 
     fn read(&mut self, accounts: &[&str]) -> Result<(StoreStart, Vec<StoredValue>), LedgerError> {
-        let read = self.0.read(accounts).map_err(ledger_error)?;
-        let start = StoreStart { memory: read.memory, since: read.since, now: read.now };
-        Ok((start, read.values))
+        let (facts, values) = self.0.read(accounts).map_err(ledger_error)?;
+        Ok((start(facts), values))
     }
 
     fn commit(&mut self, memory: &str, values: &[ChangedValue]) -> Result<Vec<bool>, LedgerError> {
+        let conflicts = self.commit_or_read(memory, values)?;
+        let done = conflicts.map(|(_, conflicts)| conflicts.iter().map(Option::is_none).collect());
+        Ok(done.unwrap_or_else(|| vec![true; values.len()]))
+    }
+
+    fn commit_or_read(
+        &mut self,
+        memory: &str,
+        values: &[ChangedValue],
+    ) -> Result<Option<Conflicts>, LedgerError> {
         let new = |it: &'_ ChangedValue| NewValue {
             account: it.account.clone(),
             before: it.before.clone(),
@@ -74,7 +83,8 @@ impl ValueStore for RedisValues {
             kept: it.kept,
         };
         let values: Vec<NewValue> = values.iter().map(new).collect();
-        self.0.commit(memory, &values).map_err(ledger_error)
+        let (facts, conflicts) = self.0.commit(memory, &values).map_err(ledger_error)?;
+        Ok(Some((start(facts), conflicts)).filter(|(_, it)| it.iter().any(Option::is_some)))
     }
 
     fn distrust(&mut self, memory: &str) {
@@ -84,6 +94,10 @@ impl ValueStore for RedisValues {
     fn accounts(&mut self) -> Result<Vec<String>, LedgerError> {
         self.0.accounts().map_err(ledger_error)
     }
+}
+
+fn start(facts: MemoryFacts) -> StoreStart {
+    StoreStart { memory: facts.id, since: facts.since, now: facts.now }
 }
 
 fn ledger_error(error: StoreError) -> LedgerError {

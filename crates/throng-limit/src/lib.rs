@@ -51,8 +51,8 @@ mod quota;
 #[doc(hidden)]
 pub use quota::{
     AccountLimits, AccountNames, AccountRequests, Answer, ChangedValue, ClockReading,
-    ClockSnapshot, Exchange, FileQuotaStore, LeaseReply, LeaseRequest, LeasedLimiter, Ledger,
-    LedgerError, LimitBalance, NamedAccount, Quota, QuotaBalance, QuotaHandle, QuotaState,
+    ClockSnapshot, Conflicts, Exchange, FileQuotaStore, LeaseReply, LeaseRequest, LeasedLimiter,
+    Ledger, LedgerError, LimitBalance, NamedAccount, Quota, QuotaBalance, QuotaHandle, QuotaState,
     QuotaStore, RemoteQuotaStore, Request, ScopeKey, StoreMemory, StoreStart, StoredValue,
     ValueLedger, ValueStore, balance, create_private, is_salt_lost, path_of, processes,
     read_clocks, salt, state_directory, store_error,

@@ -64,35 +64,42 @@ local function memory(keys, keeps, distrusted, now)
   return id, since
 end
 
+-- Adds an account's version and value to an answer; both are empty where it has none.
+local function add_value(answer, key)
+  local known = redis.call('HMGET', key, 'version', 'value')
+  answer[#answer + 1] = known[1] or ''
+  answer[#answer + 1] = known[2] or ''
+end
+
 -- The memory, the time, and the versions and values of accounts.
 local function read(keys, arguments)
   local now = time()
   local id, since = memory(keys, arguments[1], arguments[2], now)
   local answer = { id, text(since), text(now) }
-  for place = 3, #keys do
-    local known = redis.call('HMGET', keys[place], 'version', 'value')
-    answer[#answer + 1] = known[1] or ''
-    answer[#answer + 1] = known[2] or ''
-  end
+  for place = 3, #keys do add_value(answer, keys[place]) end
   return answer
 end
 
--- Changes the values whose versions are still those that were read, and gives 1 for each of them.
--- For each account: the version before, the new version, the value, and the milliseconds for which
--- it has to be kept at least.
+-- Changes the values whose versions are still those that were read, in the memory in which they
+-- were. Gives the memory and the time, as `read` does, and for each account 1, or 0 with the version
+-- and the value that it has: so whoever was slower goes on from there without another reading.
+-- The third argument is the id of the memory. For each account follow: the version before, the new
+-- version, the value, and the milliseconds for which it has to be kept at least.
 local function commit(keys, arguments)
-  local is_same = redis.call('HGET', keys[1], 'id') == arguments[1]
-  local answer = {}
+  local now = time()
+  local id, since = memory(keys, arguments[1], arguments[2], now)
+  local answer = { id, text(since), text(now) }
   for place = 3, #keys do
-    local key, at = keys[place], (place - 3) * 4 + 2
+    local key, at = keys[place], (place - 3) * 4 + 4
     local version = redis.call('HGET', key, 'version') or ''
-    if is_same and version == arguments[at] then
+    if id == arguments[3] and version == arguments[at] then
       local kept = math.max(tonumber(arguments[at + 3]), redis.call('PTTL', key))
       redis.call('HSET', key, 'version', arguments[at + 1], 'value', arguments[at + 2])
       redis.call('PEXPIRE', key, text(kept))
       answer[#answer + 1] = 1
     else
       answer[#answer + 1] = 0
+      add_value(answer, key)
     end
   end
   return answer

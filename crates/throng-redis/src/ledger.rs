@@ -34,19 +34,20 @@ pub struct LimitValues {
     distrusted: String,
 }
 
-/// The values of some accounts at one time.
+/// The memory of a server when it answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadValues {
-    /// The id of the server's memory: one with another id may have forgotten something.
-    pub memory: String,
+pub struct MemoryFacts {
+    /// Its id: a memory with another id may have forgotten something.
+    pub id: String,
     /// The time since which nothing was forgotten, in microseconds since 1970 by the server's
     /// clock.
     pub since: u64,
-    /// The time of the reading by the server's clock.
+    /// The time of the answer by the server's clock.
     pub now: u64,
-    /// The version and the value of each account; both are empty where it has none.
-    pub values: Vec<(String, Vec<u8>)>,
 }
+
+/// The version and the value of an account; both are empty where it has none.
+pub type VersionedValue = (String, Vec<u8>);
 
 /// A new value of an account.
 #[derive(Debug, Clone)]
@@ -90,19 +91,27 @@ impl LimitValues {
     ///
     /// # Errors
     /// The server can't be reached.
-    pub fn read(&mut self, accounts: &[&str]) -> Result<ReadValues, StoreError> {
-        let keeps = if self.facts()?.sync.as_deref() == Some("always") { "1" } else { "0" };
-        let distrusted = self.distrusted.clone();
-        let answer = self.call("read", accounts, &[keeps.as_bytes(), distrusted.as_bytes()])?;
-        parse(&answer).filter(|read| read.values.len() == accounts.len()).ok_or_else(unexpected)
+    pub fn read(
+        &mut self,
+        accounts: &[&str],
+    ) -> Result<(MemoryFacts, Vec<VersionedValue>), StoreError> {
+        let answer = self.call("read", accounts, &[])?;
+        read_values(&answer)
+            .filter(|(_, values)| values.len() == accounts.len())
+            .ok_or_else(unexpected)
     }
 
     /// Changes the values of accounts whose versions are still those that were read, in the memory
-    /// with this id. Gives for each of them whether it was.
+    /// with this id. Gives the values of those that were not changed, since they have another
+    /// version; none for those that were.
     ///
     /// # Errors
     /// The server can't be reached. The values may have changed all the same.
-    pub fn commit(&mut self, memory: &str, values: &[NewValue]) -> Result<Vec<bool>, StoreError> {
+    pub fn commit(
+        &mut self,
+        memory: &str,
+        values: &[NewValue],
+    ) -> Result<(MemoryFacts, Vec<Option<VersionedValue>>), StoreError> {
         let accounts: Vec<&str> = values.iter().map(|it| it.account.as_str()).collect();
         let kept: Vec<String> = values.iter().map(|it| it.kept.as_millis().to_string()).collect();
         let mut arguments = vec![memory.as_bytes()];
@@ -114,10 +123,9 @@ impl LimitValues {
                 kept.as_bytes(),
             ]);
         }
-        let Value::Array(done) = self.call("commit", &accounts, &arguments)? else {
-            return Err(unexpected());
-        };
-        Ok(done.iter().map(|done| *done == Value::Int(1)).collect())
+        let answer = self.call("commit", &accounts, &arguments)?;
+        let committed = committed_values(&answer);
+        committed.filter(|(_, conflicts)| conflicts.len() == values.len()).ok_or_else(unexpected)
     }
 
     /// The accounts that have a value.
@@ -157,12 +165,16 @@ impl LimitValues {
         accounts: &[&str],
         arguments: &[&[u8]],
     ) -> Result<Value, StoreError> {
-        let appends = self.facts()?.sync.is_some();
+        let sync = self.facts()?.sync.clone();
+        let keeps: &[u8] = if sync.as_deref() == Some("always") { b"1" } else { b"0" };
+        let distrusted = self.distrusted.clone();
+        let arguments: Vec<&[u8]> =
+            [keeps, distrusted.as_bytes()].into_iter().chain(arguments.iter().copied()).collect();
         let accounts: Vec<String> = accounts.iter().map(|it| format!("{ACCOUNT}{it}")).collect();
         let keys: Vec<&str> =
             [START, NEW].into_iter().chain(accounts.iter().map(String::as_str)).collect();
-        let tell = |connection: &mut Connection| tell_if_new(connection, appends);
-        let answer = LIBRARY.call_after(&mut self.connection, function, &keys, arguments, tell);
+        let tell = |connection: &mut Connection| tell_if_new(connection, sync.is_some());
+        let answer = LIBRARY.call_after(&mut self.connection, function, &keys, &arguments, tell);
         if answer.as_ref().is_err_and(StoreError::may_pass) {
             // The address may lead to another server then.
             self.facts = None;
@@ -186,16 +198,40 @@ fn tell_if_new(connection: &mut Connection, appends: bool) -> Result<(), StoreEr
     connection.call(&set, Duration::ZERO).map(drop)
 }
 
-fn parse(answer: &Value) -> Option<ReadValues> {
+fn read_values(answer: &Value) -> Option<(MemoryFacts, Vec<VersionedValue>)> {
+    let (facts, values) = memory_facts(answer)?;
+    Some((facts, values.chunks_exact(2).map(versioned).collect::<Option<_>>()?))
+}
+
+fn committed_values(answer: &Value) -> Option<(MemoryFacts, Vec<Option<VersionedValue>>)> {
+    let (facts, mut left) = memory_facts(answer)?;
+    let mut conflicts = Vec::new();
+    loop {
+        left = match left {
+            [] => return Some((facts, conflicts)),
+            [Value::Int(1), rest @ ..] => {
+                conflicts.push(None);
+                rest
+            }
+            [_, conflict @ ..] => {
+                conflicts.push(Some(versioned(conflict)?));
+                &conflict[2..]
+            }
+        };
+    }
+}
+
+/// The facts of the memory with which each answer begins, and what follows them.
+fn memory_facts(answer: &Value) -> Option<(MemoryFacts, &[Value])> {
     let Value::Array(parts) = answer else { return None };
-    let [memory, since, now, values @ ..] = parts.as_slice() else { return None };
-    let pairs = values.chunks_exact(2).map(|pair| Some((text(&pair[0])?, bytes(&pair[1])?)));
-    Some(ReadValues {
-        memory: text(memory)?,
-        since: text(since)?.parse().ok()?,
-        now: text(now)?.parse().ok()?,
-        values: pairs.collect::<Option<_>>()?,
-    })
+    let [id, since, now, rest @ ..] = parts.as_slice() else { return None };
+    let (since, now) = (text(since)?.parse().ok()?, text(now)?.parse().ok()?);
+    Some((MemoryFacts { id: text(id)?, since, now }, rest))
+}
+
+fn versioned(parts: &[Value]) -> Option<VersionedValue> {
+    let [version, value, ..] = parts else { return None };
+    Some((text(version)?, bytes(value)?))
 }
 
 fn text(value: &Value) -> Option<String> {

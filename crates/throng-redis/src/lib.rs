@@ -22,7 +22,7 @@ pub use address::Address;
 pub use checks::{ServerFacts, check};
 pub use connection::Connection;
 pub use error::StoreError;
-pub use ledger::{LimitValues, NewValue, ReadValues};
+pub use ledger::{LimitValues, MemoryFacts, NewValue, VersionedValue};
 pub use queue::{
     Batch, BatchKind, Claim, Claimed, CollectorAnswer, Commit, JobFacts, JobKeys, JobQueue,
     NewChunk, Outcome, Room, WaitingChunk, jobs,

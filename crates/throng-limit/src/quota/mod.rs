@@ -31,7 +31,7 @@ pub use leased::{LeaseReply, LeaseRequest, LeasedLimiter, QuotaHandle, QuotaStor
 mod machine;
 mod remote;
 pub use remote::{
-    AccountLimits, AccountRequests, Answer, ChangedValue, Exchange, Ledger, LedgerError,
+    AccountLimits, AccountRequests, Answer, ChangedValue, Conflicts, Exchange, Ledger, LedgerError,
     LimitBalance, RemoteQuotaStore, Request, StoreMemory, StoreStart, StoredValue, ValueLedger,
     ValueStore,
 };

@@ -15,7 +15,7 @@
 //! releases units later, but no unit counts longer than one that arrives now. Windows that end
 //! when the calendar says end when both clocks agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,9 @@ use crate::time::Time;
 const CLOCK_TOLERANCE: i64 = 50_000;
 /// Time by which a run may be late to ask for units that are kept for it.
 const TURN: Duration = Duration::from_millis(30);
-/// Such a time of a run on another machine, whose requests come together and over a network.
-const REMOTE_TURN: Duration = Duration::from_millis(250);
+/// Such a time of a run on another machine, beside that between its exchanges, in which all of its
+/// requests go.
+const REMOTE_TURN: Duration = Duration::from_millis(150);
 /// The longest pause that all runs keep which one was asked for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// Number of runs that may search at once, each of which sends seldom then.
@@ -297,7 +298,8 @@ impl QuotaState {
         let (limit, left) = (self.limit(quota, Some(run)), self.left(now, quota, Some(run)));
         // A request that costs more than all units goes when all are free.
         let needed = request.least.min(limit);
-        let kept = self.turns.kept_for_others(run, limit);
+        let share = self.share(quota, run);
+        let kept = self.turns.kept_for_others(run, limit, share);
         let missing = (needed + kept).saturating_sub(left);
         if needed > 0 && missing > 0 {
             let back = self.free_at(now, quota, missing);
@@ -305,7 +307,7 @@ impl QuotaState {
             return LeaseReply::Later(back);
         }
         self.turns.stop_waiting(run);
-        let fair = left / (self.turns.others(run) + 1);
+        let fair = (left / (self.turns.others(run) + 1)).max(share);
         let offered = left.saturating_sub(kept).min(request.wanted).min(fair);
         LeaseReply::Units(offered.max(request.least))
     }
@@ -322,9 +324,24 @@ impl QuotaState {
 
     /// The time by which a run asks again that wants units, which come back at `back`.
     fn asks_again(&self, now: &ClockSnapshot, quota: &Quota, run: &str, back: Option<Time>) -> u64 {
-        let is_remote = self.runs.get(run).is_some_and(|lease| lease.lapse > 0);
-        let turn = if is_remote { REMOTE_TURN } else { TURN };
+        let turn = match self.exchange_gap(quota, run) {
+            Some(gap) => REMOTE_TURN + gap,
+            None => TURN,
+        };
         line(quota.next_look(now.time, back).after(turn + quota.terms.span / 200))
+    }
+
+    /// Units that a run which waits with others can use until it asks again: more of them would be
+    /// kept from those who ask meanwhile.
+    fn share(&self, quota: &Quota, run: &str) -> u64 {
+        let gap = self.exchange_gap(quota, run).unwrap_or_default();
+        quota.units_in(gap) / (self.turns.others(run) + 1)
+    }
+
+    /// The time between two exchanges of a run on another machine.
+    fn exchange_gap(&self, quota: &Quota, run: &str) -> Option<Duration> {
+        let is_remote = self.runs.get(run).is_some_and(|lease| lease.lapse > 0);
+        is_remote.then(|| quota.exchange_gap(self.run_count()))
     }
 
     /// Takes over the turns of a copy of this state.
@@ -441,6 +458,11 @@ impl QuotaState {
     ) -> bool {
         let mut stated = self.runs.iter().filter(|(_, lease)| !lease.reports_only);
         stated.any(|(name, lease)| id_of(name) != id_of(run) && lease.is_alive(now, name, is_alive))
+    }
+
+    /// Number of runs that lease units, or may.
+    fn run_count(&self) -> u64 {
+        self.runs().map(id_of).collect::<BTreeSet<_>>().len() as u64
     }
 
     /// The handles of this run that state this limit.

@@ -261,6 +261,23 @@ impl Quota {
         !self.is_durable() && (is_slow || self.terms.arrival == ArrivalEvent::Finished)
     }
 
+    /// The time between two exchanges of one run that want units, where this number of runs share
+    /// the limit over a network: the same for each of them, so that none gets more by asking more
+    /// often, and the longer the more they are, so that all together ask the store no more often.
+    #[must_use]
+    pub(crate) fn exchange_gap(&self, runs: u64) -> Duration {
+        let (units, span) = (self.units().max(1) as f64, self.terms.span.as_secs_f64());
+        let part = (units / UNITS_OF_PART).clamp(LEAST_PART, LARGEST_PART);
+        let wait = (span * part).min(span * WORTH / units).min(LONGEST_WAIT.as_secs_f64());
+        Duration::from_secs_f64((wait * runs as f64).min(LONGEST_GAP.as_secs_f64()))
+    }
+
+    /// Number of units that come back in this time where all are used.
+    pub(crate) fn units_in(&self, time: Duration) -> u64 {
+        let part = time.as_secs_f64() / self.terms.span.as_secs_f64().max(1e-9);
+        (self.units() as f64 * part).min(self.units() as f64) as u64
+    }
+
     /// When a run asks again that was refused, where enough units come back at `back`.
     /// Other runs may give units back earlier.
     #[must_use]
@@ -282,4 +299,15 @@ impl Quota {
     }
 }
 
+/// Number of units for which one exchange over a network is worth it.
+const WORTH: f64 = 25.0;
+/// The longest time, and part of a limit's period, between two exchanges of all runs that share it:
+/// units that come back wait for the next one. The part is small for limits with few units, which
+/// are asked for no more often for that: runs ask when some are to come back.
+const LONGEST_WAIT: Duration = Duration::from_millis(25);
+const LEAST_PART: f64 = 0.01;
+const LARGEST_PART: f64 = 0.025;
+const UNITS_OF_PART: f64 = 10_000.0;
+/// The longest time between two exchanges of a run, however many share the limit.
+const LONGEST_GAP: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);

@@ -2,7 +2,9 @@
 //!
 //! The run goes first that has got the fewest units since several runs have been waiting, and
 //! of those that have got as many, the one that began to wait first. What the others are kept
-//! back for is at most what the first needs, so the first is never held up by them.
+//! back for is at most what the first needs, so the first is never held up by them. Runs that ask
+//! seldom get a share at a time: they may be ahead of one another by one, since units that are
+//! kept for a run until it asks are used by none.
 
 use serde::{Deserialize, Serialize};
 
@@ -46,15 +48,19 @@ impl Turns {
         self.waiting().filter(|turn| turn.run != run).count() as u64
     }
 
-    /// Units that are kept for the runs that go before this one, where the limit has `limit`.
-    /// Each is kept what it waits for, or what this run has got more.
-    pub fn kept_for_others(&self, run: &str, limit: u64) -> u64 {
+    /// Units that are kept for the runs that go before this one, where the limit has `limit`, and
+    /// runs get `share` units at a time. Each is kept what it waits for, or what this run has got
+    /// more.
+    pub fn kept_for_others(&self, run: &str, limit: u64, share: u64) -> u64 {
         let served = self.served(run);
         let own = self.0.iter().position(|turn| turn.run == run && turn.units > 0);
         let own = own.unwrap_or(self.0.len());
         let turns = self.0.iter().enumerate().filter(|(_, turn)| turn.units > 0);
-        let before = turns.filter(|(index, turn)| (turn.served, *index) < (served, own));
-        before.map(|(_, turn)| turn.units.min(limit).max(served - turn.served)).sum()
+        let ahead = share.saturating_sub(1);
+        let before = turns.filter(|(index, turn)| (turn.served + ahead, *index) < (served, own));
+        let most = if share > 1 { share } else { u64::MAX };
+        let more = |turn: &Turn| (served - turn.served).min(most);
+        before.map(|(_, turn)| turn.units.min(limit).max(more(turn))).sum()
     }
 
     /// A run waits for units, and asks again before `until`.
@@ -120,7 +126,7 @@ mod tests {
     fn shares(runs: &[&str], turns: &mut Turns, mut left: u64) -> Vec<u64> {
         let mut shares = vec![0; runs.len()];
         for (run, share) in runs.iter().zip(&mut shares) {
-            while left > turns.kept_for_others(run, 100) {
+            while left > turns.kept_for_others(run, 100, 1) {
                 left -= 1;
                 *share += 1;
                 turns.serve(run, 1, LATER);
@@ -146,19 +152,30 @@ mod tests {
         turns.wait("large", 8, LATER);
         turns.wait("small", 1, LATER);
         assert_eq!(
-            (turns.kept_for_others("large", 10), turns.kept_for_others("small", 10)),
+            (turns.kept_for_others("large", 10, 1), turns.kept_for_others("small", 10, 1)),
             (0, 8)
         );
-        assert_eq!(turns.kept_for_others("new", 10), 9);
+        assert_eq!(turns.kept_for_others("new", 10, 1), 9);
         // More than the whole limit is not kept.
-        assert_eq!(turns.kept_for_others("small", 5), 5);
+        assert_eq!(turns.kept_for_others("small", 5, 1), 5);
         // A run that has got more than another waits until that has got as much.
         turns.serve("large", 8, LATER);
         turns.wait("large", 8, LATER);
         assert_eq!(
-            (turns.kept_for_others("large", 10), turns.kept_for_others("small", 10)),
+            (turns.kept_for_others("large", 10, 1), turns.kept_for_others("small", 10, 1)),
             (8, 0)
         );
+    }
+
+    #[test]
+    fn a_run_may_be_ahead_of_another_by_less_than_the_share_that_both_get_at_a_time() {
+        let mut turns = Turns::default();
+        turns.wait("behind", 1, LATER);
+        turns.serve("ahead", 20, LATER);
+        assert_eq!(turns.kept_for_others("ahead", 1_000, 25), 0);
+        turns.serve("ahead", 20, LATER);
+        assert_eq!(turns.kept_for_others("ahead", 1_000, 25), 25);
+        assert_eq!(turns.kept_for_others("behind", 1_000, 25), 0);
     }
 
     #[test]
@@ -167,7 +184,7 @@ mod tests {
         turns.wait("gone", 5, LATER);
         turns.wait("here", 1, 3 * LATER);
         turns.expire(2 * LATER);
-        assert_eq!(turns.kept_for_others("here", 10), 0);
+        assert_eq!(turns.kept_for_others("here", 10, 1), 0);
         turns.stop_waiting("here");
         assert!(turns.is_empty());
     }

@@ -2,8 +2,9 @@
 //!
 //! An exchange reads the values of its accounts, carries out what the run asks by the arithmetic
 //! that all stores have, and puts the new values in the place of those that it has read, unless
-//! another client has changed them meanwhile: then it begins again. Times are those of the reading:
-//! a change that comes late makes units count longer, and leases end earlier.
+//! another client has changed them meanwhile: then it begins again with what the store answers
+//! instead. Times are those of the reading: a change that comes late makes units count longer, and
+//! leases end earlier.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use crate::quota::remote::account::LimitBalance;
 use crate::quota::remote::ledger::{Ledger, LedgerError};
 use crate::quota::remote::message::{AccountRequests, Answer, Exchange};
-use crate::quota::remote::values::{AccountValue, ClockWatch, StoreStart, kept};
+use crate::quota::remote::values::{ClockWatch, StoreStart, changed_text, kept, parse};
 use crate::time::now;
 
 /// A store that changes values by comparing their versions.
@@ -30,12 +31,36 @@ pub trait ValueStore: Send {
     /// The store can't be reached, or refuses.
     fn read(&mut self, accounts: &[&str]) -> Result<(StoreStart, Vec<StoredValue>), LedgerError>;
 
-    /// Changes the values whose versions are those that were read, in the memory with this id.
-    /// Gives for each of them whether it was.
+    /// Changes the values whose versions are those that were read, if the memory still has this
+    /// id. Gives for each of them whether it was.
     ///
     /// # Errors
     /// The store can't be reached, or refuses. The values may have changed all the same.
     fn commit(&mut self, memory: &str, values: &[ChangedValue]) -> Result<Vec<bool>, LedgerError>;
+
+    /// Changes values as `commit` does, and reads those of accounts that others have changed
+    /// meanwhile; gives none if there are none. A store that does both in one step has a method of
+    /// its own.
+    ///
+    /// # Errors
+    /// The store can't be reached, or refuses. The values may have changed all the same.
+    fn commit_or_read(
+        &mut self,
+        memory: &str,
+        values: &[ChangedValue],
+    ) -> Result<Option<Conflicts>, LedgerError> {
+        let done = self.commit(memory, values)?;
+        let is_done = |place: usize| done.get(place).copied().unwrap_or(false);
+        let accounts = values.iter().enumerate().filter(|(place, _)| !is_done(*place));
+        let accounts: Vec<&str> = accounts.map(|(_, value)| value.account.as_str()).collect();
+        if accounts.is_empty() {
+            return Ok(None);
+        }
+        let (start, read) = self.read(&accounts)?;
+        let mut read = read.into_iter();
+        let places = 0..values.len();
+        Ok(Some((start, places.map(|it| (!is_done(it)).then(|| read.next())?).collect())))
+    }
 
     /// The clock of the memory with this id was set forward: another memory is to begin.
     fn distrust(&mut self, memory: &str);
@@ -49,6 +74,10 @@ pub trait ValueStore: Send {
 
 /// The version and the text of an account's value.
 pub type StoredValue = (String, Vec<u8>);
+
+/// The values of the accounts that others have changed meanwhile, at the time of a reading; none
+/// for those that were changed as asked.
+pub type Conflicts = (StoreStart, Vec<Option<StoredValue>>);
 
 /// A new value of an account.
 #[derive(Debug, Clone)]
@@ -74,12 +103,22 @@ pub struct ValueLedger {
     chance: u64,
 }
 
+/// Accounts, and their values at one time.
+struct ReadAccounts<'a, 'b> {
+    accounts: Vec<&'a AccountRequests<'b>>,
+    values: Vec<StoredValue>,
+    start: StoreStart,
+}
+
 /// Number of accounts that are read at a time.
 const AT_ONCE: usize = 200;
-/// Number of times that a change is tried at once.
-const TRIES: u32 = 12;
-/// The longest wait before the second try; that before each further one is twice as long, up to
-/// the longest of all.
+/// Number of times that a change is tried.
+const TRIES: u32 = 14;
+/// Number of times that it is tried at once, with what the store answers to the one before: two
+/// runs that have read the same value need no more.
+const AT_HAND: u32 = 3;
+/// The longest wait before the first of the further tries; that before each one after it is twice
+/// as long, up to the longest of all.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
@@ -130,62 +169,69 @@ impl ValueLedger {
     fn exchange_some(
         &mut self,
         exchange: &Exchange,
-        mut left: Vec<&AccountRequests<'_>>,
+        all: &[AccountRequests<'_>],
         answers: &mut [Answer],
     ) -> Result<(), LedgerError> {
+        let mut left = self.read_all(all.iter().collect())?;
         for tried in 0..TRIES {
-            if tried > 0 {
-                thread::sleep(self.wait(tried));
+            if tried >= AT_HAND {
+                thread::sleep(self.wait(tried - AT_HAND));
+                left = self.read_all(left.accounts)?;
             }
             left = self.try_once(exchange, left, answers)?;
-            if left.is_empty() {
+            if left.accounts.is_empty() {
                 return Ok(());
             }
         }
         Err(LedgerError::unreachable(format!(
             "others have changed the limits of {} {TRIES} times while this run did",
-            left[0].account
+            left.accounts[0].account
         )))
     }
 
-    /// Gives the requests of those accounts that others have changed meanwhile.
+    /// Gives the accounts that others have changed meanwhile.
     fn try_once<'a, 'b>(
         &mut self,
         exchange: &Exchange,
-        all: Vec<&'a AccountRequests<'b>>,
+        read: ReadAccounts<'a, 'b>,
         answers: &mut [Answer],
-    ) -> Result<Vec<&'a AccountRequests<'b>>, LedgerError> {
-        let names: Vec<&str> = all.iter().map(|it| it.account).collect();
-        let (start, values) = self.read(&names)?;
+    ) -> Result<ReadAccounts<'a, 'b>, LedgerError> {
         let (mut changes, mut changed) = (Vec::new(), Vec::new());
-        for (of_account, (before, text)) in all.into_iter().zip(values) {
-            let AccountRequests { account, indexes, requests } = of_account;
-            let mut value = parse(account, &text)?;
-            let own = value.exchange(&start, &exchange.run, exchange.sequence, requests);
-            let own = own.map_err(|why| LedgerError::refused(why.to_string()))?;
-            for (index, answer) in indexes.iter().zip(own) {
-                answers[*index] = answer;
-            }
-            let new = value.text();
-            if new != text {
+        for (of_account, (before, text)) in read.accounts.into_iter().zip(read.values) {
+            let new = changed_text(&read.start, exchange, of_account, &text, answers)?;
+            if let Some(text) = new {
                 let version = self.version(exchange);
-                let kept = kept(requests.iter().map(|(_, quota)| quota));
-                changes.push(ChangedValue {
-                    account: (*account).to_owned(),
-                    before,
-                    version,
-                    text: new,
-                    kept,
-                });
+                let kept = kept(of_account.requests.iter().map(|(_, quota)| quota));
+                let account = of_account.account.to_owned();
+                changes.push(ChangedValue { account, before, version, text, kept });
                 changed.push(of_account);
             }
         }
+        let nothing = ReadAccounts { accounts: Vec::new(), values: Vec::new(), start: read.start };
         if changes.is_empty() {
-            return Ok(Vec::new());
+            return Ok(nothing);
         }
-        let done = self.store.commit(&start.memory, &changes)?;
-        let all = changed.into_iter().zip(done.into_iter().chain(std::iter::repeat(false)));
-        Ok(all.filter(|(_, done)| !done).map(|(of_account, _)| of_account).collect())
+        let asked = now();
+        let conflicts = self.store.commit_or_read(&nothing.start.memory, &changes)?;
+        let Some((start, conflicts)) = conflicts else { return Ok(nothing) };
+        let conflicts = changed.into_iter().zip(conflicts);
+        let conflicts = conflicts.filter_map(|(account, value)| Some((account, value?)));
+        let (accounts, values): (Vec<_>, Vec<_>) = conflicts.unzip();
+        if self.clock.holds(&start, asked, now()) {
+            return Ok(ReadAccounts { accounts, values, start });
+        }
+        self.store.distrust(&start.memory);
+        self.read_all(accounts)
+    }
+
+    /// Reads the values of accounts.
+    fn read_all<'a, 'b>(
+        &mut self,
+        accounts: Vec<&'a AccountRequests<'b>>,
+    ) -> Result<ReadAccounts<'a, 'b>, LedgerError> {
+        let names: Vec<&str> = accounts.iter().map(|it| it.account).collect();
+        let (start, values) = self.read(&names)?;
+        Ok(ReadAccounts { accounts, values, start })
     }
 
     /// Reads values, again if the store's clock was set forward.
@@ -212,7 +258,7 @@ impl ValueLedger {
         self.chance ^= self.chance >> 7;
         self.chance ^= self.chance << 17;
         let part = (self.chance >> 11) as f64 / (1_u64 << 53) as f64;
-        (FIRST_WAIT * 2_u32.pow(tried)).min(LONGEST_WAIT).mul_f64(part)
+        (FIRST_WAIT * 2_u32.pow(tried + 1)).min(LONGEST_WAIT).mul_f64(part)
     }
 }
 
@@ -221,13 +267,8 @@ impl Ledger for ValueLedger {
         let by_account = exchange.by_account().map_err(LedgerError::refused)?;
         let mut answers = vec![Answer::default(); exchange.requests.len()];
         for some in by_account.chunks(AT_ONCE) {
-            self.exchange_some(exchange, some.iter().collect(), &mut answers)?;
+            self.exchange_some(exchange, some, &mut answers)?;
         }
         Ok(answers)
     }
-}
-
-fn parse(account: &str, text: &[u8]) -> Result<AccountValue, LedgerError> {
-    AccountValue::parse(text)
-        .map_err(|why| LedgerError::refused(format!("the limits of {account}: {why}")))
 }

@@ -6,6 +6,7 @@
 //! is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -97,14 +98,13 @@ struct Sent {
     ends: bool,
 }
 
-/// Number of units for which one exchange is worth it.
-const WORTH: f64 = 10.0;
-/// Bounds of the time between two exchanges.
+/// The shortest time between two exchanges.
 const SHORTEST: Duration = Duration::from_millis(5);
+/// The longest time between two exchanges of which none wants units.
 const LONGEST: Duration = Duration::from_millis(100);
-/// Part of a limit's period that passes between two exchanges at most, while few runs share it.
-const PART: u32 = 25;
-const FEW: u32 = 4;
+/// Part of the time between two exchanges by which it is longer or shorter by chance, so that
+/// runs which have asked at the same time don't do so again.
+const SPREAD: f64 = 0.25;
 /// How long a report waits for a request for units with which it can go.
 const REPORTED: Duration = Duration::from_millis(50);
 /// Time after which a refusal is asked anew.
@@ -230,7 +230,7 @@ impl Mailbox {
         }
         let news = || self.news.iter().filter_map(|slot| self.slots.get(slot));
         let gap = news().filter(|slot| slot.wants()).map(Slot::gap).min().unwrap_or(LONGEST);
-        let soonest = self.last.after(gap.max(SHORTEST));
+        let soonest = self.last.after(self.spread(gap).max(SHORTEST));
         let times = news().map(|slot| {
             let posted = slot.posted.map_or(Time::ZERO, |posted| posted.time);
             let wait = if slot.wants() || slot.has_ended { Duration::ZERO } else { REPORTED };
@@ -239,6 +239,15 @@ impl Mailbox {
         let unclaimed = self.unclaimed.iter().filter_map(|slot| self.slots.get(slot));
         let first = times.chain(unclaimed.map(Slot::lease_end)).min()?;
         Some(first.max(soonest))
+    }
+
+    /// This time, or one that is longer or shorter as the name of the run and the number of the
+    /// exchange say.
+    fn spread(&self, gap: Duration) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        (&self.run, self.sequence).hash(&mut hasher);
+        let part = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
+        gap.mul_f64(1.0 - SPREAD + 2.0 * SPREAD * part)
     }
 
     /// Begins an exchange with all that is to be sent. Gives false if there is nothing, or if
@@ -321,15 +330,9 @@ impl Slot {
         self.posted.is_some_and(|posted| posted.wanted > 0)
     }
 
-    /// The time between two exchanges that want units of this limit: the same for all runs that
-    /// share it, so that none gets more by asking more often.
+    /// The time between two exchanges that want units of this limit.
     fn gap(&self) -> Duration {
-        let runs = u32::try_from(self.last.others + 1).unwrap_or(u32::MAX);
-        let span = self.quota.terms.span;
-        let worth = span.as_secs_f64() * WORTH / self.quota.units().max(1) as f64;
-        let worth = Duration::from_secs_f64(worth.min(1.0)).saturating_mul(runs);
-        let longest = (span / PART).saturating_mul(runs.div_ceil(FEW)).min(LONGEST);
-        worth.min(longest).max(SHORTEST)
+        self.quota.exchange_gap(self.last.others + 1)
     }
 
     fn take(&mut self, slot: u64, now: Time) -> Sent {
@@ -461,11 +464,11 @@ impl Slot {
         LeaseReply::Units(units)
     }
 
-    /// Number of units that are asked for at once at most: those of a short time.
+    /// Number of units that are asked for at once at most: those of a short time, and all that may
+    /// come back before the next exchange, which other runs perhaps don't want.
     fn largest_block(&self) -> u64 {
-        let span = self.quota.terms.span.as_secs_f64().max(1e-9);
-        let of_time = self.quota.units() as f64 * AT_ONCE.as_secs_f64() / span;
-        (of_time as u64).min(self.quota.units() / LARGEST_PART).max(1)
+        let units = self.quota.units_in(AT_ONCE.max(self.gap()));
+        units.min(self.quota.units() / LARGEST_PART).max(1)
     }
 }
 

@@ -23,7 +23,7 @@ mod message;
 mod store;
 mod values;
 pub use account::{AccountLimits, LimitBalance, StoreMemory};
-pub use compared::{ChangedValue, StoredValue, ValueLedger, ValueStore};
+pub use compared::{ChangedValue, Conflicts, StoredValue, ValueLedger, ValueStore};
 pub use ledger::{Ledger, LedgerError};
 #[cfg(test)]
 pub(crate) use mailbox::{Mailbox, MailboxHandle};

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::quota::clocks::{ClockReading, ClockSnapshot, signed};
 use crate::quota::remote::account::{AccountLimits, LimitBalance, Outdated, StoreMemory};
-use crate::quota::remote::message::{Answer, Request};
+use crate::quota::remote::ledger::LedgerError;
+use crate::quota::remote::message::{AccountRequests, Answer, Exchange, Request};
 use crate::quota::terms::Quota;
 use crate::time::Time;
 
@@ -100,6 +101,37 @@ impl AccountValue {
             *self = AccountValue { memory: start.memory.clone(), ..AccountValue::default() };
         }
     }
+}
+
+/// The text of an account's value after an exchange, whose answers are noted; none if it changes
+/// nothing.
+///
+/// # Errors
+/// The value can't be read, or the exchange is outdated.
+pub fn changed_text(
+    start: &StoreStart,
+    exchange: &Exchange,
+    of_account: &AccountRequests<'_>,
+    text: &[u8],
+    answers: &mut [Answer],
+) -> Result<Option<Vec<u8>>, LedgerError> {
+    let AccountRequests { account, indexes, requests } = of_account;
+    let mut value = parse(account, text)?;
+    let own = value.exchange(start, &exchange.run, exchange.sequence, requests);
+    let own = own.map_err(|why| LedgerError::refused(why.to_string()))?;
+    for (index, answer) in indexes.iter().zip(own) {
+        answers[*index] = answer;
+    }
+    Ok(Some(value.text()).filter(|new| new != text))
+}
+
+/// The value of an account with this text.
+///
+/// # Errors
+/// It can't be read.
+pub fn parse(account: &str, text: &[u8]) -> Result<AccountValue, LedgerError> {
+    AccountValue::parse(text)
+        .map_err(|why| LedgerError::refused(format!("the limits of {account}: {why}")))
 }
 
 /// Time for which the value has to be kept after an exchange with these requests.
