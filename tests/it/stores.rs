@@ -81,9 +81,10 @@ fn four_machines_keep_one_limit_through_redis_and_each_has_a_part_of_it() {
     for (rate, rows) in [("22/1s", 16), ("1000/1s", 500)] {
         let machines = Machines::new(&[rate]);
         let runs = machines.runs(rate, 4, rows);
-        machines.until_requests(rows as u64);
-        let shown = throng("limit").flags("show").operand(&machines.redis.url()).exits(0).stdout;
-        assert!(shown.contains(rate) && shown.contains("leased by 4 runs"), "{shown}");
+        until("four runs that lease", || {
+            let shown = throng("limit").flags("show").operand(&machines.redis.url()).exits(0);
+            shown.stdout.contains(rate) && shown.stdout.contains("leased by 4 runs")
+        });
         machines.hold_to_the_end_of(runs);
         assert_eq!(machines.requests(), 4 * rows as u64);
     }
