@@ -116,6 +116,10 @@ pub(crate) const REQUESTS: &str = "requests";
 /// The name of the pool's key among what is counted.
 pub(crate) const POOL_KEY: &str = "_key";
 
+/// The name of the target among what is counted, of a request that went to another one than its
+/// record names.
+pub(crate) const TARGET: &str = "_target";
+
 /// Whether a template of keys uses the request, so that the row's fields do not tell its value.
 pub(crate) fn is_of_request(template: &str) -> bool {
     template.contains("request.")

@@ -110,7 +110,12 @@ pub(super) fn known_limits(results: &[String]) -> Result<Vec<ScopedLimit>, Error
 }
 
 fn line(check: &Check, verified: &Verified) -> String {
-    let (limit, most) = (&check.limit, check.peak);
+    let most = check.peak;
+    let of_targets = match &*check.targets {
+        [] => String::new(),
+        targets => format!(" of {}", targets.join(" and ")),
+    };
+    let limit = &check.limit;
     let allowed = match &limit.unit {
         Some(unit) => format!("{} {unit}", check.allowed),
         None => check.allowed.to_string(),
@@ -132,23 +137,24 @@ fn line(check: &Check, verified: &Verified) -> String {
         (keys, key) if keys > 1 => format!(" for {key:?}, the most of {keys} keys"),
         _ => String::new(),
     };
-    let requests = requests(verified);
+    let requests = requests(check.requests, verified);
+    let name = format!("{limit}{of_targets}");
     if check.is_kept() {
         return format!(
-            "{limit}: at most {most} of {allowed} {place}{of_key}, whatever happened on the way ({requests})"
+            "{name}: at most {most} of {allowed} {place}{of_key}, whatever happened on the way ({requests})"
         );
     }
     let when = Timestamp::from_microsecond(check.start).map(|when| when.to_string());
     let when = when.ok().filter(|_| check.start > 0).map(|when| format!(", at {when}"));
     format!(
-        "{limit}: NOT PROVEN: up to {most} can have come {place}{of_key}, where {allowed} are allowed{} ({requests})",
+        "{name}: NOT PROVEN: up to {most} can have come {place}{of_key}, where {allowed} are allowed{} ({requests})",
         when.unwrap_or_default()
     )
 }
 
 /// The requests that are verified, and the runs that they are of.
-fn requests(verified: &Verified) -> String {
-    let requests = match verified.requests {
+fn requests(counted: u64, verified: &Verified) -> String {
+    let requests = match counted {
         1 => "1 request".to_owned(),
         requests => format!("{requests} requests"),
     };

@@ -380,6 +380,10 @@ impl RequestExecutor {
         {
             return Box::pin(self.find_or_send(store, request, terms, first, trace)).await;
         }
+        // The answer that the store has is of no use.
+        if trace.finds_only {
+            return Err(Cancelled);
+        }
         let mut tries = first;
         loop {
             let outcome = pin!(self.follow_redirects(request, terms, trace)).await?;

@@ -228,7 +228,8 @@ impl RecordFold {
         if self.limits.is_empty() {
             return;
         }
-        let arrivals: Vec<Arrival> = arrived.into_iter().map(Arrival::from).collect();
+        let arrivals: Vec<Arrival> =
+            arrived.into_iter().map(|it| Arrival::new(it, record.target.as_deref())).collect();
         let notes = &mut self.notes;
         self.limits.retain_mut(|limit| {
             let added = limit.add(0, &record.row.fields, &arrivals);
@@ -331,7 +332,11 @@ mod tests {
     }
 
     fn limited(rate: &str) -> KnownLimits {
-        KnownLimits::of_run(&[RunLimit { limit: rate.parse().unwrap(), pool: false }])
+        KnownLimits::of_run(&[RunLimit {
+            limit: rate.parse().unwrap(),
+            pool: false,
+            targets: Vec::new(),
+        }])
     }
 
     #[test]

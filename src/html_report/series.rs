@@ -267,7 +267,11 @@ mod tests {
     }
 
     fn of(seconds: impl Iterator<Item = i64>) -> Series {
-        let limit = crate::sink::RunLimit { limit: "3/2s".parse().unwrap(), pool: false };
+        let limit = crate::sink::RunLimit {
+            limit: "3/2s".parse().unwrap(),
+            pool: false,
+            targets: Vec::new(),
+        };
         let mut fold = RecordFold::new(&KnownLimits::of_run(&[limit]), Some(&[]));
         seconds.for_each(|second| fold.add(&at(second)));
         let mut limits = fold.limits();

@@ -96,6 +96,11 @@ impl FallbackConfig {
         !whole.request.is_at_server_of(&self.request)
     }
 
+    /// Whether it has a limiter of its own.
+    fn is_apart(&self, whole: &Job) -> bool {
+        self.limit.is_some() || self.is_elsewhere(whole)
+    }
+
     /// The job that this target would be on its own.
     pub(super) fn as_job(&self, whole: &Job) -> Job {
         let price = self.price.as_ref().unwrap_or(&whole.price);
@@ -161,8 +166,7 @@ pub(super) fn stages(
     let mut warnings = Vec::new();
     let (mut stages, mut limiters, mut prices) = (Vec::new(), 1, job.price.units().len());
     for (number, config) in (1..).zip(&job.fallback) {
-        let is_apart = config.limit.is_some() || config.is_elsewhere(job);
-        let limiter = if is_apart { limiters } else { 0 };
+        let limiter = if config.is_apart(job) { limiters } else { 0 };
         limiters = limiters.max(limiter + 1);
         let own = config.as_job(job);
         let stage = Stage::new(&own, parts.hooks(false, false), limiter, None, context)
@@ -215,6 +219,21 @@ pub(super) fn targets(job: &Job, first: &Stage, others: &[Stage]) -> Result<Vec<
     Ok(targets)
 }
 
+/// The limits of a job and of its fallbacks, with the names of the targets whose requests they count
+/// together; without a name where the job has no fallback.
+pub(super) fn limits(job: &Job, targets: &[Target]) -> Vec<(limit::Settings, Vec<String>)> {
+    let mut names = targets.iter().map(|target| target.name.to_string());
+    let mut all = vec![(job.limit.clone(), names.next().into_iter().collect::<Vec<_>>())];
+    for (config, name) in job.fallback.iter().zip(names) {
+        if config.is_apart(job) {
+            all.push((config.as_job(job).limit, vec![name]));
+        } else {
+            all[0].1.push(name);
+        }
+    }
+    all
+}
+
 /// Refuses what can't change its target between two requests.
 fn check(job: &Job, parts: &JobParts, first: &Stage) -> Result<(), Error> {
     let has_hooks = parts.request.is_some() || parts.response.is_some();
@@ -238,10 +257,6 @@ fn check(job: &Job, parts: &JobParts, first: &Stage) -> Result<(), Error> {
         "cookies (--cookies) are of one server: leave one of them out"
     } else if follows_once(first) {
         FOLLOWS_ONCE
-    } else if job.store.dir.is_some() {
-        "store (--store) keeps the answer to a request, and another target answers another request: leave one of them out"
-    } else if job.dedupe {
-        "dedupe (--dedupe) gives the answer to one request to all rows that make it, and another target answers another request: leave one of them out"
     } else if job.input.format == Some(Format::REQUESTS) {
         "with input.format = \"requests\" (--format) each row names its server itself: leave one of them out"
     } else if first.renderer.fixed_uri().is_none() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Job, JobParts, fallback};
+use super::{Job, JobParts, Target, fallback};
 use crate::error::Error;
 use crate::extract::{self, AnswerEncoding, AnswerKind};
 use crate::helpers::HelperSettings;
@@ -19,6 +19,7 @@ pub fn of(
     hooks: &JobParts,
     source: &Source,
     survey: &Survey,
+    targets: &[Target],
 ) -> Result<Identity, Error> {
     let (rows, rows_of_all) = (survey.rows, survey.of_all_shards());
     let request = &job.request;
@@ -90,11 +91,8 @@ pub fn of(
             .map(|(name, value)| (name.to_owned(), fingerprint(&value.to_string())))
             .collect(),
         limits: all_limits(job),
-        rates: rates(job),
-        has_steps: !job.step.is_empty()
-            || job.poll.is_any()
-            || job.batch_api.is_some()
-            || !job.fallback.is_empty(),
+        rates: rates(job, targets),
+        has_steps: !job.step.is_empty() || job.poll.is_any() || job.batch_api.is_some(),
         // A run knows whether it shares them when it begins.
         is_alone: false,
         rows,
@@ -170,21 +168,19 @@ fn joins_pages(job: &Job) -> bool {
 }
 
 /// The limits of the requests that the records tell of: those of the last step. Limits that
-/// it shares with an earlier one count requests that are in no record. With fallbacks, records
-/// don't tell which request went to which server.
-fn rates(job: &Job) -> Vec<RunLimit> {
-    let settings = match job.step.last() {
-        None => {
-            let tells = !job.poll.is_any() && job.batch_api.is_none() && job.fallback.is_empty();
-            Some(&job.limit).filter(|_| tells)
-        }
-        Some(last) => last.limit.as_ref().filter(|_| !last.poll.is_any()),
+/// it shares with an earlier one count requests that are in no record.
+fn rates(job: &Job, targets: &[Target]) -> Vec<RunLimit> {
+    let Some(last) = job.step.last() else {
+        let tells = !job.poll.is_any() && job.batch_api.is_none();
+        let all = fallback::limits(job, targets).into_iter().filter(|_| tells);
+        return all.flat_map(|(limits, targets)| run_limits(&limits, &targets)).collect();
     };
-    settings.map_or_else(Vec::new, run_limits)
+    let settings = last.limit.as_ref().filter(|_| !last.poll.is_any());
+    settings.map_or_else(Vec::new, |settings| run_limits(settings, &[]))
 }
 
 /// The limits with the burst and the template of keys that hold for all of them.
-fn run_limits(settings: &limit::Settings) -> Vec<RunLimit> {
+fn run_limits(settings: &limit::Settings, targets: &[String]) -> Vec<RunLimit> {
     let limits = settings.rate.iter().map(|limit| {
         let mut limit = limit.clone();
         let details = &mut limit.details;
@@ -192,7 +188,7 @@ fn run_limits(settings: &limit::Settings) -> Vec<RunLimit> {
         let burst = settings.burst.filter(|_| limit.unit.is_none());
         details.burst = details.burst.or(burst);
         let pool = details.per.is_none() && !settings.keys.is_empty();
-        RunLimit { limit, pool }
+        RunLimit { limit, pool, targets: targets.to_vec() }
     });
     limits.collect()
 }
@@ -232,9 +228,15 @@ mod tests {
                 "answer-format": kind,
             }));
             let job = job.unwrap();
-            of(&job, &JobParts::default(), &Source::new(&job.input).unwrap(), &Survey::default())
-                .unwrap()
-                .parts
+            of(
+                &job,
+                &JobParts::default(),
+                &Source::new(&job.input).unwrap(),
+                &Survey::default(),
+                &[],
+            )
+            .unwrap()
+            .parts
         };
         assert_eq!(parts(Value::Null), parts(Value::Null));
         assert_ne!(parts(Value::Null), parts(json!("csv")));
@@ -250,8 +252,14 @@ mod tests {
                 "step": [step],
             }));
             let job = job.unwrap();
-            of(&job, &JobParts::default(), &Source::new(&job.input).unwrap(), &Survey::default())
-                .unwrap()
+            of(
+                &job,
+                &JobParts::default(),
+                &Source::new(&job.input).unwrap(),
+                &Survey::default(),
+                &[],
+            )
+            .unwrap()
         };
         let step = of_step(json!({"request": {"url": "http://h/{{ id }}"}}));
         let faster = json!({

@@ -220,7 +220,8 @@ impl Plan {
             secrets: vault.secrets(),
             now: selection::now(),
         };
-        let selected = selection::select(job, &stages[0], &source, &survey.names, &of_run)?;
+        let selected =
+            selection::select(job, (&stages[0], &fallbacks), &source, &survey.names, &of_run)?;
         if let Some(selection) = selected {
             notes.push(selection.note);
             survey = source.select(selection.rows, survey)?;
@@ -244,14 +245,13 @@ impl Plan {
             stored: job.store.dir.is_some(),
             same_as: job.dedupe,
             target: !targets.is_empty(),
-            // Records don't tell which of their requests went to which server.
-            arrived: columns.arrived && targets.is_empty(),
+            arrived: columns.arrived || fallbacks.iter().any(|it| !it.policy.is_unlimited()),
             ..columns
         };
         output.check_columns(&columns).map_err(of_output)?;
         let identity = match &parts.identity {
             Some(identity) => identity.clone(),
-            None => identity::of(job, parts, &source, &survey)?,
+            None => identity::of(job, parts, &source, &survey, &targets)?,
         };
         let confirmed = output.confirm(&identity, !announces);
         confirmed.map_err(of_output)?;

@@ -9,7 +9,22 @@ use crate::pages::PageAddress;
 use crate::record::{Failure, FailureKind};
 use crate::render::with_param;
 use crate::row::Row;
+use crate::store::RequestKey;
 use crate::wording::worded;
+
+/// The hashes of the requests whose answers may be a row's: of its own, and of those of the
+/// fallbacks that stand in for it.
+pub(super) fn answer_keys(
+    first: &Stage,
+    fallbacks: &[Stage],
+    row: &Row,
+    key: impl Fn(&Request<Bytes>) -> RequestKey,
+) -> Result<Vec<RequestKey>, Failure> {
+    let own = key(&first.first_request(row)?);
+    let others = fallbacks.iter().filter_map(|stage| stage.first_request(row).ok());
+    let others = others.map(|request| key(&request).in_place_of(own));
+    Ok(std::iter::once(own).chain(others).collect())
+}
 
 impl Stage {
     /// The first request of a row.

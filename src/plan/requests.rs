@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Request;
 use roaring::RoaringTreemap;
 
+use super::page_request::answer_keys;
 use super::workload::{self, LeftRows};
 use super::{Plan, selection};
 use crate::error::Error;
@@ -68,23 +69,27 @@ impl Plan {
             if self.store.offline {
                 found.spared.extend(some.iter().map(|row| row.number));
             }
-            match stage.first_request(&row).map(|request| answers.key(&request)) {
-                Err(_) => found.flawed += some.len() as u64,
-                Ok(key) if self.dedupes => {
-                    sort.push(RowRequest { key, row: row.number }).map_err(unsorted)?;
-                }
-                Ok(key) if answers.has(key)? => {
-                    found.kept += some.len() as u64;
-                    found.spared.extend(some.iter().map(|row| row.number));
-                }
-                Ok(_) => {}
+            let keys = answer_keys(stage, &self.fallbacks, &row, |it| answers.key(it));
+            let Ok([key, others @ ..]) = keys.as_deref() else {
+                found.flawed += some.len() as u64;
+                continue;
+            };
+            let mut is_kept = answers.has_any(others)?;
+            if self.dedupes {
+                sort.push(RowRequest { key: *key, row: row.number, is_kept }).map_err(unsorted)?;
+                continue;
+            }
+            is_kept |= answers.has(*key)?;
+            if is_kept {
+                found.kept += some.len() as u64;
+                found.spared.extend(some.iter().map(|row| row.number));
             }
         }
         let mut latest = None;
         for entry in sort.sorted().map_err(unsorted)? {
-            let RowRequest { key, row } = entry.map_err(unsorted)?;
+            let RowRequest { key, row, is_kept } = entry.map_err(unsorted)?;
             let is_same = latest.replace(key) == Some(key);
-            let is_kept = !is_same && answers.has(key)?;
+            let is_kept = !is_same && (is_kept || answers.has(key)?);
             found.same += u64::from(is_same);
             found.kept += u64::from(is_kept);
             if is_same || is_kept {
@@ -147,6 +152,11 @@ impl FreshAnswers<'_> {
         self.answers.key(request)
     }
 
+    /// Whether a request with any of these hashes is not sent.
+    fn has_any(&self, keys: &[RequestKey]) -> Result<bool, Error> {
+        keys.iter().try_fold(false, |has, key| Ok(has || self.has(*key)?))
+    }
+
     /// Whether a request with this hash is not sent, since its answer is there.
     fn has(&self, key: RequestKey) -> Result<bool, Error> {
         let found = self.answers.find(key).map_err(|why| unreadable(&self.place, &why))?;
@@ -166,6 +176,8 @@ impl FreshAnswers<'_> {
 struct RowRequest {
     key: RequestKey,
     row: u64,
+    /// Whether a fallback's answer to it is kept.
+    is_kept: bool,
 }
 
 impl Stored for RowRequest {
@@ -174,7 +186,8 @@ impl Stored for RowRequest {
     }
 
     fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        to.write_all(&self.row.to_le_bytes())?;
+        // The number of a row leaves the lowest bit free.
+        to.write_all(&(self.row << 1 | u64::from(self.is_kept)).to_le_bytes())?;
         to.write_all(&self.key.0)
     }
 
@@ -182,7 +195,7 @@ impl Stored for RowRequest {
         let Some(row) = read_number(from)? else { return Ok(None) };
         let mut key = RequestKey([0; 16]);
         from.read_exact(&mut key.0)?;
-        Ok(Some(RowRequest { key, row }))
+        Ok(Some(RowRequest { key, row: row >> 1, is_kept: row & 1 == 1 }))
     }
 }
 

@@ -9,6 +9,7 @@ use roaring::RoaringTreemap;
 use serde_json::Value;
 
 use super::only::{KnownRow, Only};
+use super::page_request::answer_keys;
 use super::{Job, Stage, check_apart};
 use crate::error::Error;
 use crate::format::RESERVED;
@@ -55,7 +56,7 @@ pub(super) struct OfRun<'a> {
 /// The job says too little, or a file can't be read.
 pub(super) fn select(
     job: &Job,
-    stage: &Stage,
+    stages: (&Stage, &[Stage]),
     source: &Source,
     names: &[String],
     of_run: &OfRun<'_>,
@@ -72,7 +73,7 @@ pub(super) fn select(
     }
     let selection = match (&job.against, &job.store.dir) {
         (Some(file), _) => against_file(job, file, source, names, of_run.now)?,
-        (None, Some(dir)) => against_store(job, dir, stage, source, of_run)?,
+        (None, Some(dir)) => against_store(job, dir, stages, source, of_run)?,
         (None, None) => {
             return Err(Error::plan(
                 "only (--only) compares rows with what is known: give earlier results with against (--against FILE) and output.key (--key FIELD), or a store (--store DIR)",
@@ -172,7 +173,7 @@ fn next_known(
 fn against_store(
     job: &Job,
     dir: &str,
-    stage: &Stage,
+    (stage, fallbacks): (&Stage, &[Stage]),
     source: &Source,
     of_run: &OfRun<'_>,
 ) -> Result<Selection, Error> {
@@ -188,10 +189,11 @@ fn against_store(
     for row in source.rows()? {
         let row = row?;
         // A row that makes no request fails in the run, which says why.
-        let answer = match stage.first_request(&row) {
-            Ok(request) => answers.find(answers.key(&request)).map_err(wrong)?,
-            Err(_) => None,
-        };
+        let keys = answer_keys(stage, fallbacks, &row, |request| answers.key(request));
+        let mut answer = None;
+        for key in keys.unwrap_or_default() {
+            answer = answer.or(answers.find(key).map_err(wrong)?);
+        }
         // A run that goes on takes the rows that it has asked for already.
         let asked = match answer {
             Some((_, by)) if by.run == of_run.run => (!job.only.contains(&Only::New)).then_some(0),

@@ -53,6 +53,17 @@ impl RequestKey {
         key.copy_from_slice(&hash.finalize().as_bytes()[..16]);
         RequestKey(key)
     }
+
+    /// The hash of this request where its answer stands in for that to another one, at another
+    /// server.
+    pub fn in_place_of(self, asked: RequestKey) -> RequestKey {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&asked.0);
+        hash.update(&self.0);
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash.finalize().as_bytes()[..16]);
+        RequestKey(key)
+    }
 }
 
 /// The boundary between the parts of a body, which is another one for each request.

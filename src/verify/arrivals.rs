@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::record::{Arrived, POOL_KEY, REQUESTS};
+use crate::record::{Arrived, POOL_KEY, REQUESTS, TARGET};
 use crate::row::Fields;
 
 /// The first second of 2000 and of 2100: times that lie elsewhere are no seconds since 1970.
@@ -15,15 +15,26 @@ pub(crate) struct Arrival {
     pub to: i64,
     /// Costs by unit, and keys of limits by scope, as far as the record has them.
     counted: Map<String, Value>,
-}
-
-impl From<&Arrived> for Arrival {
-    fn from(arrived: &Arrived) -> Arrival {
-        Arrival { from: arrived.from, to: arrived.to, counted: arrived.counted.clone() }
-    }
+    /// The name of the target that it went to, if its job has several.
+    target: Option<String>,
 }
 
 impl Arrival {
+    /// The interval of a request of a record that names this target.
+    pub fn new(arrived: &Arrived, target: Option<&str>) -> Arrival {
+        let &Arrived { from, to, ref counted } = arrived;
+        let own = counted.get(TARGET).and_then(Value::as_str);
+        let target = own.or(target.filter(|it| !it.is_empty())).map(str::to_owned);
+        Arrival { from, to, counted: counted.clone(), target }
+    }
+
+    /// Whether it counts against a limit of these targets, or of all requests if there are none.
+    /// Without a name, it may have gone to any of them.
+    pub fn is_of(&self, targets: &[String]) -> bool {
+        let is_one = |name: &String| targets.contains(name);
+        targets.is_empty() || self.target.as_ref().is_none_or(is_one)
+    }
+
     /// The units that the request took of a limit; requests, if no unit is named.
     pub fn units(&self, unit: Option<&str>) -> Result<u64, String> {
         match (self.counted.get(unit.unwrap_or(REQUESTS)), unit) {
@@ -80,8 +91,9 @@ pub(super) fn of(fields: &Fields) -> Result<Vec<Arrival>, String> {
     };
     let entries: Vec<Vec<Value>> = entries.map_err(|_| WRONG)?;
     check_attempts(fields, entries.len())?;
+    let target = fields.get(TARGET).and_then(Value::as_str);
     let sent = entries.iter().filter(|entry| !entry.is_empty());
-    sent.map(|entry| arrival(entry)).collect()
+    sent.map(|entry| Ok(Arrival::new(&arrived(entry)?, target))).collect()
 }
 
 const WRONG: &str = "its _arrived is not [[from, to], ...] in seconds since 1970, from before to";
@@ -108,14 +120,14 @@ fn check_attempts(fields: &Fields, entries: usize) -> Result<(), String> {
     }
 }
 
-fn arrival(entry: &[Value]) -> Result<Arrival, String> {
+fn arrived(entry: &[Value]) -> Result<Arrived, String> {
     let (from, to, counted) = match entry {
         [from, to] => (from, to, Map::new()),
         [from, to, Value::Object(counted)] => (from, to, counted.clone()),
         _ => return Err(WRONG.into()),
     };
     let (from, to) = (micros(from)?, micros(to)?);
-    if from <= to { Ok(Arrival { from, to, counted }) } else { Err(WRONG.into()) }
+    if from <= to { Ok(Arrived { from, to, counted }) } else { Err(WRONG.into()) }
 }
 
 fn micros(time: &Value) -> Result<i64, String> {

@@ -12,6 +12,8 @@ use crate::sink::{self, RunFacts, RunLimit};
 pub struct ScopedLimit {
     /// The limit.
     pub limit: Limit,
+    /// The names of the targets whose requests it counts; empty for all requests.
+    pub targets: Vec<String>,
     /// Its scope in each file.
     pub scopes: Vec<Scope>,
 }
@@ -40,7 +42,7 @@ impl ScopedLimit {
     /// A limit with the same scope in all of this number of files.
     #[must_use]
     pub fn new(limit: Limit, scope: Scope, files: usize) -> ScopedLimit {
-        ScopedLimit { limit, scopes: vec![scope; files] }
+        ScopedLimit { limit, targets: Vec::new(), scopes: vec![scope; files] }
     }
 }
 
@@ -54,7 +56,9 @@ impl KnownLimits {
                 Err(why) => known.unproven.push(format!("\"{}\": {why}", run_limit.limit)),
                 Ok(_) => {
                     let (limit, scope) = scoped(run_limit.clone());
-                    known.limits.push(ScopedLimit::new(limit, scope, 1));
+                    let targets = run_limit.targets.clone();
+                    let limit = ScopedLimit { targets, ..ScopedLimit::new(limit, scope, 1) };
+                    known.limits.push(limit);
                 }
             }
         }
@@ -85,10 +89,17 @@ pub fn limits_of(results: &[&Path]) -> Result<KnownLimits, Error> {
                 unproven.push(format!("\"{}\": {why}", run_limit.limit));
                 continue;
             }
+            let targets = run_limit.targets.clone();
             let (limit, scope) = scoped(run_limit);
-            match known.iter_mut().find(|known| known.is(&limit, &scope, file)) {
+            let is_same = |known: &&mut KnownLimit| {
+                known.targets == targets && known.is(&limit, &scope, file)
+            };
+            match known.iter_mut().find(is_same) {
                 Some(known) => known.scopes[file] = Some(scope),
-                None => known.push(KnownLimit::new(limit, scope, file, results.len())),
+                None => {
+                    let new = KnownLimit::new(limit, scope, file, results.len());
+                    known.push(KnownLimit { targets, ..new });
+                }
             }
         }
     }
@@ -105,6 +116,7 @@ pub fn limits_of(results: &[&Path]) -> Result<KnownLimits, Error> {
 /// A limit that some of the runs have.
 struct KnownLimit {
     limit: Limit,
+    targets: Vec<String>,
     /// The scope in the first run that has it.
     scope: Scope,
     /// The scope in each run that has it.
@@ -115,7 +127,7 @@ impl KnownLimit {
     fn new(limit: Limit, scope: Scope, file: usize, files: usize) -> KnownLimit {
         let mut scopes = vec![None; files];
         scopes[file] = Some(scope.clone());
-        KnownLimit { limit, scope, scopes }
+        KnownLimit { limit, targets: Vec::new(), scope, scopes }
     }
 
     /// Whether it is this limit of another run.
@@ -126,7 +138,8 @@ impl KnownLimit {
 
     fn scoped(self) -> ScopedLimit {
         let scopes = self.scopes.into_iter().map(|it| it.unwrap_or_else(|| self.scope.clone()));
-        ScopedLimit { limit: self.limit, scopes: scopes.collect() }
+        let scopes = scopes.collect();
+        ScopedLimit { limit: self.limit, targets: self.targets, scopes }
     }
 }
 
@@ -173,7 +186,7 @@ fn older_limits(text: &str) -> Option<Vec<RunLimit>> {
         };
         let limit: Limit = rate.parse().ok()?;
         let details = Details { per, ..Details::default() };
-        Some(RunLimit { limit: Limit { details, ..limit }, pool: false })
+        Some(RunLimit { limit: Limit { details, ..limit }, pool: false, targets: Vec::new() })
     };
     text.split(", ").map(limit).collect()
 }

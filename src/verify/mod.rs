@@ -56,6 +56,10 @@ pub struct Verified {
 pub struct Check {
     /// The limit.
     pub limit: Limit,
+    /// The names of the targets whose requests it counts; empty for all requests.
+    pub targets: Vec<String>,
+    /// Number of requests that it counts.
+    pub requests: u64,
     /// The units that it allows.
     pub allowed: u64,
     /// Maximum number of units that can have arrived in one window.
@@ -276,6 +280,8 @@ impl fmt::Display for AddError {
 /// All requests, as one limit counts them.
 pub(crate) struct LimitCount {
     limit: Limit,
+    targets: Vec<String>,
+    requests: u64,
     measure: Measure,
     /// The scope of the limit in each file.
     scopes: Vec<CompiledScope>,
@@ -304,6 +310,8 @@ impl LimitCount {
         let scopes = scoped.scopes.iter().map(CompiledScope::new).collect::<Result<_, _>>();
         Ok(LimitCount {
             limit: limit.clone(),
+            targets: scoped.targets.clone(),
+            requests: 0,
             measure: can_check(limit).map_err(wrong)?,
             scopes: scopes.map_err(Error::plan)?,
             keys: HashMap::new(),
@@ -322,7 +330,8 @@ impl LimitCount {
         fields: &Fields,
         arrivals: &[Arrival],
     ) -> Result<(), AddError> {
-        for arrival in arrivals {
+        for arrival in arrivals.iter().filter(|it| it.is_of(&self.targets)) {
+            self.requests += 1;
             let units = arrival.units(self.limit.unit.as_deref()).map_err(AddError::Record)?;
             let key = self.scopes[file].key(fields, arrival).map_err(AddError::Record)?;
             let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
@@ -350,6 +359,8 @@ impl LimitCount {
         let key = self.keys.iter().find(is_of).map(|(key, _)| key.clone());
         Ok(Check {
             limit: self.limit.clone(),
+            targets: self.targets.clone(),
+            requests: self.requests,
             allowed,
             peak: peak.units,
             start: peak.start,

@@ -191,6 +191,111 @@ fn a_run_ends_where_no_target_is_worth_waiting_for_and_resume_goes_on() {
     assert_eq!(by_target(&records), counts([("first", 10), ("second", 50)]));
 }
 
+#[test]
+fn two_runs_in_a_row_keep_the_limits_of_each_target_and_verify_proves_it() {
+    let (place, first, second) = (Place::new(), limited("20/1h"), limited("50/1h"));
+    let failing = Recorder::answering(|_| answer("404 Not Found", &[], "{}"));
+    let servers = [&*failing.url(), &*first.url()];
+    let others = format!(
+        "on = \"404\"\nlimit.rate = \"20/1h\"\n[[fallback]]\nname = \"third\"\n\
+         request.url = \"{}/v6/finance/quote/?symbols={{{{ symbol }}}}\"\nlimit.rate = \"50/1h\"",
+        second.url()
+    );
+    let job = job(&place, 30, servers, "limit.rate = \"1000/1s\"", &others);
+    let outputs = ["one.jsonl", "two.jsonl"].map(|name| place.path(name));
+    let mut asked = Vec::new();
+    for output in &outputs {
+        ask(&place, &job).arg("-o", output).exits(0);
+        asked.push([&first, &second].map(|mock| mock.judgement().requests));
+    }
+    assert_eq!(asked, [[20, 10], [20, 40]], "the second run knows what the first has used");
+    assert!([&first, &second].iter().all(|mock| mock.judgement().refused == 0));
+    assert_kept(&first);
+    assert_kept(&second);
+    let verify =
+        |files: &[String]| files.iter().fold(throng("verify"), |it, file| it.operand(file));
+    let proven = verify(&outputs).exits(0);
+    for limit in ["20/1h of second: at most 20 of 20", "50/1h of third: at most 40 of 50"] {
+        assert!(proven.stdout.contains(limit), "{}", proven.stdout);
+    }
+    assert!(proven.stdout.contains("(60 requests of 2 runs together)"), "{}", proven.stdout);
+    // What is not kept is seen.
+    let moved = place.read("two.jsonl").replace("\"_target\":\"third\"", "\"_target\":\"second\"");
+    place.file("two.jsonl", &moved);
+    let unproven = verify(&outputs).exits(1).stdout;
+    assert!(unproven.contains("20/1h of second: NOT PROVEN: up to 50"), "{unproven}");
+}
+
+/// The target and the price of each record, by its symbol.
+fn answers(records: &[Value], name: &str) -> BTreeMap<String, [Value; 2]> {
+    let answer = |record: &Value| [record["_target"].clone(), record[name].clone()];
+    records.iter().map(|record| (record["symbol"].to_string(), answer(record))).collect()
+}
+
+#[test]
+fn a_kept_answer_of_any_target_is_not_asked_for_again_unless_its_question_changes() {
+    let (place, first, second) = (Place::new(), failing("404 No"), plain_mock());
+    let kept = format!("store = \"{}\"\nretry = {{ retries = 0 }}", place.path("answers"));
+    let servers = [&*first.url(), &*second.url()];
+    let job_of = |servers| job(&place, 6, servers, &kept, "on = \"404\"");
+    let plain = job_of(servers);
+    let asked = || (first.came().len(), second.judgement().requests);
+    ask(&place, &plain).exits(0);
+    let found = answers(&place.records("out.jsonl"), "price");
+    assert_eq!((asked(), &found["\"S3\""][0]), ((6, 1), &json!("second")));
+    let planned = throng("plan").operand(&plain).flags("--overwrite").exits(0).stdout;
+    assert!(planned.contains("0 for 6 rows: 6 have their answer in"), "{planned}");
+    ask(&place, &plain).flags("--overwrite --offline").exits(0);
+    let again = place.records("out.jsonl");
+    assert_eq!((asked(), answers(&again, "price")), ((6, 1), found));
+    assert!(again.iter().all(|it| it["_stored"] == true && it["_attempts"] == 0), "{again:?}");
+    let text = place.read("job.toml");
+    // Other values of the same answers, though the first would answer now.
+    let renamed = place.file("renamed.toml", &text.replace("extract.price", "extract.cost"));
+    ask(&place, &renamed).flags("--overwrite --offline").exits(0);
+    assert_eq!((asked(), place.records("out.jsonl").len()), ((6, 1), 6));
+    // The fallback would be asked in another way.
+    let at = text.rfind("/v6").unwrap();
+    let changed = format!("{}/v7{}", &text[..at], &text[at + 3..]);
+    ask(&place, &place.file("fallback.toml", &changed)).flags("--overwrite").ends();
+    assert_eq!(asked(), (7, 2), "S3 alone");
+    let changed = text.replacen("/v6", "/v7", 1);
+    ask(&place, &place.file("question.toml", &changed)).flags("--overwrite").ends();
+    assert_eq!(asked(), (13, 3), "all of them");
+}
+
+#[test]
+fn rows_with_the_same_question_are_asked_for_once_whoever_answers() {
+    let (place, first, second) = (Place::new(), limited("10/1h"), limited("30/500ms"));
+    let servers = [&*first.url(), &*second.url()];
+    let job = job(
+        &place,
+        0,
+        servers,
+        "limit.rate = \"10/1h\"\ndedupe = true\nworkers = { count = 2, concurrency = 5 }",
+        "limit = { rate = \"30/500ms\", linger = \"100ms\" }",
+    );
+    let rows: Vec<String> = (0..200).map(|n| format!("S{}", n % 120)).collect();
+    place.file("rows.csv", &format!("symbol\n{}\n", rows.join("\n")));
+    let running = ask(&place, &job).start();
+    until("some answers", || second.judgement().requests >= 40);
+    running.signal("-KILL");
+    running.ends();
+    ask(&place, &job).exits(0);
+    let records = place.records("out.jsonl");
+    assert_one_record_per_row(&records, 200);
+    let mut by_symbol = BTreeMap::new();
+    for record in &records {
+        let answer = [record["_target"].clone(), record["price"].clone()];
+        let known = by_symbol.entry(record["symbol"].to_string()).or_insert(answer.clone());
+        assert_eq!(*known, answer, "{record}");
+    }
+    let asked = first.judgement().requests + second.judgement().requests;
+    assert!((120..=130).contains(&asked), "{asked}: those in flight at the kill alone again");
+    assert_kept(&first);
+    assert_kept(&second);
+}
+
 /// Outages are seen soon.
 const QUICK: &str = "retry = { retries = 0, outage-after = \"100ms\", outage-failures = 3 }\n\
                      send.connect-timeout = \"300ms\"\nworkers = { count = 2, concurrency = 5 }";
@@ -414,8 +519,6 @@ fn what_a_fallback_can_not_do_is_said() {
     let servers = ["http://127.0.0.1:1", "http://127.0.0.1:2"];
     for (first, second, said) in [
         ("items.each = \".items[]\"", "", "pages (--next, --page, --offset) and items"),
-        ("store = \"answers\"", "", "[[fallback]]: store (--store) keeps the answer"),
-        ("dedupe = true", "", "[[fallback]]: dedupe (--dedupe) gives"),
         ("save = \"{{ symbol }}.json\"", "", "[[fallback]]: save (--save)"),
         (
             "request.method = \"POST\"\nsend.follow = 1",

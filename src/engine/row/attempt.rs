@@ -34,6 +34,7 @@ use crate::send::redirect::RedirectTrust;
 use crate::send::{Answer, Delivery, Lease, SendError, Sender, deadline};
 use crate::shutdown::{ShutdownListener, ShutdownReason};
 use crate::sink::Intent;
+use crate::store::RequestKey;
 use crate::wording::worded;
 
 /// Maximum number of connections of a request that may end while they wait for a permit, at
@@ -142,6 +143,10 @@ pub(super) struct AttemptTrace {
     pub unsent: u32,
     /// Whether the store was looked at for the answer, so that the request is sent.
     pub is_sought: bool,
+    /// Whether the request is not sent if its answer is not in the store.
+    pub finds_only: bool,
+    /// What the row asks of its first target, if this is another one, and answers are kept.
+    pub question: Option<RequestKey>,
     /// Where the last answer was found, if it was not asked for.
     pub answer_origin: Option<AnswerOrigin>,
     /// The answer that says that there is nothing for the row, where answers are kept.

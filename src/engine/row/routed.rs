@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http::Method;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::RowExecutor;
@@ -16,9 +17,10 @@ use crate::judge::{Meaning, Tries};
 use crate::limit::{AcquireError, MaxWait, Time};
 use crate::metrics::WaitReason;
 use crate::plan::Target;
-use crate::record::{Failure, FailureKind, Record};
+use crate::record::{Arrived, Failure, FailureKind, Record, TARGET};
 use crate::row::Row;
 use crate::send::Origin;
+use crate::store::RequestKey;
 
 impl RequestExecutor {
     /// The targets of the run, if rows may go from this one to another.
@@ -145,45 +147,78 @@ impl RowExecutor {
         row: Row,
         emit: &E,
     ) -> Result<(), Cancelled> {
-        let mut failed: Vec<(usize, Record)> = Vec::new();
-        let mut attempts = 0;
+        let store = self.requests.context.store.get();
+        let question = store.and_then(|store| self.question(store, &row));
+        let mut routed = RoutedRow { row, question, ..RoutedRow::default() };
+        if let Some(record) = self.find_routed(&mut routed).await {
+            emit(routed.end(record)).await;
+            return Ok(());
+        }
         loop {
             let mut changes = self.requests.context.outages.changes();
             let mut waits: Vec<(&Arc<str>, NotFree)> = Vec::new();
-            for (target, executor) in self.targets().enumerate() {
-                if failed.iter().any(|(it, _)| *it == target) {
+            for executor in self.targets() {
+                if routed.has_failed_at(executor) {
                     continue;
                 }
-                let mut trace = AttemptTrace::default();
-                match executor.target_record(row.clone(), &mut trace).await {
-                    Ok(mut record) => {
-                        attempts += record.attempts;
-                        record.attempts = attempts;
-                        record.target = Some(executor.requests.target().name.clone());
-                        if !executor.moves_on(&record, &trace) {
-                            emit(after(&failed, record)).await;
-                            return Ok(());
-                        }
-                        failed.push((target, record));
+                let mut trace = routed.trace(executor);
+                match executor.try_target(&mut routed, &mut trace).await {
+                    Ok(Some(record)) => {
+                        emit(routed.end(record)).await;
+                        return Ok(());
                     }
+                    Ok(None) => {}
                     Err(Cancelled) => {
-                        attempts += trace.attempts;
                         let why = trace.turned_away.take().ok_or(Cancelled)?;
                         waits.push((&executor.requests.target().name, *why));
                     }
                 }
             }
             let is_over = !waits.iter().any(|(_, it)| it.is_worth_waiting());
-            if let Some((_, last)) = failed.pop_if(|_| is_over) {
-                let last = Record { attempts, ..last };
-                emit(failed_everywhere(&failed, last, &waits)).await;
+            if let Some((_, last)) = routed.failed.pop_if(|_| is_over) {
+                emit(routed.end(with_not_free(last, &waits))).await;
                 return Ok(());
             }
-            if !failed.is_empty() {
+            if !routed.failed.is_empty() {
                 waits.retain(|(_, it)| it.is_worth_waiting());
             }
             self.wait_for_target(waits, &mut changes).await?;
         }
+    }
+
+    /// The record of a row by an answer that is kept, of whichever target.
+    async fn find_routed(&self, routed: &mut RoutedRow) -> Option<Record> {
+        routed.question?;
+        for executor in self.targets() {
+            let mut trace = AttemptTrace { finds_only: true, ..routed.trace(executor) };
+            let found = executor.try_target(routed, &mut trace).await.ok().flatten();
+            // Without an answer, the record says why the row makes no request there.
+            if let Some(record) = found
+                && (record.status.is_some() || record.origin.is_some())
+            {
+                return Some(record);
+            }
+        }
+        None
+    }
+
+    /// Asks this target; gives the record of the row if it ends with its answer.
+    async fn try_target(
+        &self,
+        routed: &mut RoutedRow,
+        trace: &mut AttemptTrace,
+    ) -> Result<Option<Record>, Cancelled> {
+        let name = &self.requests.target().name;
+        let asked = self.target_record(routed.row.clone(), trace).await;
+        let mut record =
+            asked.inspect_err(|_| routed.add(name, trace.attempts, &mut trace.arrived))?;
+        routed.add(name, record.attempts, &mut record.arrived);
+        record.target = Some(name.clone());
+        if !self.moves_on(&record, trace) {
+            return Ok(Some(record));
+        }
+        routed.failed.push((self.requests.stage_index, record));
+        Ok(None)
     }
 
     /// The record of a row by the answer of this target.
@@ -210,14 +245,18 @@ impl RowExecutor {
     fn moves_on(&self, record: &Record, trace: &AttemptTrace) -> bool {
         let requests = &self.requests;
         let Some(targets) = requests.targets() else { return false };
+        let was_sent = record.attempts > 0;
         let failure = match &record.outcome {
             Err(failure) if !record.is_missing() => failure,
             _ => {
-                targets.key_accepted(requests.stage_index);
+                if was_sent {
+                    targets.key_accepted(requests.stage_index);
+                }
                 return false;
             }
         };
-        if matches!(failure.kind, FailureKind::Status(401 | 402 | 403 | 407))
+        if was_sent
+            && matches!(failure.kind, FailureKind::Status(401 | 402 | 403 | 407))
             && let Some(why) = targets.key_refused(requests.stage_index, requests.now())
         {
             let name = || requests.target().name.to_string();
@@ -286,7 +325,7 @@ impl RowExecutor {
         &self,
         row: Row,
         trace: &mut AttemptTrace,
-        outcome: Result<Vec<serde_json::Value>, Failure>,
+        outcome: Result<Vec<Value>, Failure>,
     ) -> Record {
         let decision = trace.decision;
         let record = self.record_of(row, std::mem::take(trace), outcome);
@@ -295,28 +334,65 @@ impl RowExecutor {
     }
 }
 
-/// The last record of a row that these targets have failed before, and for which these others
-/// are not free.
-fn failed_everywhere(
-    before: &[(usize, Record)],
-    last: Record,
-    not_free: &[(&Arc<str>, NotFree)],
-) -> Record {
-    let mut record = after(before, last);
-    if let Err(failure) = &mut record.outcome {
-        failure.detail.extend(not_free.iter().map(|(name, _)| format!("; {name} was not free")));
-    }
-    record
+/// A row on its way over the targets.
+#[derive(Default)]
+struct RoutedRow {
+    row: Row,
+    /// What it asks of the first target, if answers are kept.
+    question: Option<RequestKey>,
+    /// The targets that have failed it, by the index of their stage, and their records.
+    failed: Vec<(usize, Record)>,
+    /// Number of requests for it at all targets, and when they can have arrived.
+    attempts: u32,
+    arrived: Vec<Option<Arrived>>,
 }
 
-/// A record whose failure names those of the targets before.
-fn after(failed: &[(usize, Record)], mut record: Record) -> Record {
-    if let Err(failure) = &mut record.outcome {
-        for before in failed.iter().map(|(_, record)| record) {
-            if let (Some(name), Err(earlier)) = (&before.target, &before.outcome) {
-                failure.detail += &format!("; before that, {name}: {}", earlier.kind);
+impl RoutedRow {
+    /// The trace of its requests at this target.
+    fn trace(&self, executor: &RowExecutor) -> AttemptTrace {
+        let question = self.question.filter(|_| executor.requests.stage_index > 0);
+        AttemptTrace { question, ..AttemptTrace::default() }
+    }
+
+    fn has_failed_at(&self, executor: &RowExecutor) -> bool {
+        self.failed.iter().any(|(target, _)| *target == executor.requests.stage_index)
+    }
+
+    /// Adds the requests of this target.
+    fn add(&mut self, target: &Arc<str>, attempts: u32, arrived: &mut Vec<Option<Arrived>>) {
+        self.attempts += attempts;
+        for one in arrived.iter_mut().flatten() {
+            one.counted.insert(TARGET.to_owned(), Value::from(&**target));
+        }
+        self.arrived.append(arrived);
+    }
+
+    /// The record that ends it, with the requests at all targets. Its failure names those of the
+    /// targets before, and its requests their target where it is another one than the record's.
+    fn end(self, mut record: Record) -> Record {
+        record.attempts = self.attempts;
+        record.arrived = self.arrived;
+        let own = record.target.as_deref();
+        for one in record.arrived.iter_mut().flatten() {
+            if one.counted.get(TARGET).and_then(Value::as_str) == own {
+                one.counted.shift_remove(TARGET);
             }
         }
+        if let Err(failure) = &mut record.outcome {
+            for before in self.failed.iter().map(|(_, record)| record) {
+                if let (Some(name), Err(earlier)) = (&before.target, &before.outcome) {
+                    failure.detail += &format!("; before that, {name}: {}", earlier.kind);
+                }
+            }
+        }
+        record
+    }
+}
+
+/// The record of a row that fails, while these targets are not free.
+fn with_not_free(mut record: Record, waits: &[(&Arc<str>, NotFree)]) -> Record {
+    if let Err(failure) = &mut record.outcome {
+        failure.detail.extend(waits.iter().map(|(name, _)| format!("; {name} was not free")));
     }
     record
 }

@@ -24,7 +24,8 @@ impl RequestExecutor {
         first: Tries,
         trace: &mut AttemptTrace,
     ) -> Result<Result<Answer, Failure>, Cancelled> {
-        let key = store.key(request);
+        let own = store.key(request);
+        let key = trace.question.map_or(own, |question| own.in_place_of(question));
         let found = store.find(key).unwrap_or_else(|why| {
             self.warn_of_store("answers that could not be looked for in the store", why);
             None
@@ -39,6 +40,9 @@ impl RequestExecutor {
             } else {
                 stale = Some(kept).filter(KeptAnswer::has_validator);
             }
+        }
+        if trace.finds_only {
+            return Err(Cancelled);
         }
         if store.is_offline() {
             return Ok(Err(not_stored(store)));

@@ -28,7 +28,7 @@ impl RowExecutor {
         };
         let mut rows = vec![row];
         while let Some(row) = rows.pop() {
-            let Some(key) = self.row_key(store, &row) else {
+            let Some(key) = self.question(store, &row) else {
                 // Its record says why it makes no request.
                 self.row(row, emit).await?;
                 continue;
@@ -45,8 +45,8 @@ impl RowExecutor {
         Ok(())
     }
 
-    /// The hash of a row's first request; none if it makes none.
-    fn row_key(&self, store: &AnswerStore, row: &Row) -> Option<RequestKey> {
+    /// The hash of a row's first request, of its first target; none if it makes none.
+    pub(super) fn question(&self, store: &AnswerStore, row: &Row) -> Option<RequestKey> {
         Some(store.key(&self.stage().first_request(row).ok()?))
     }
 }

@@ -125,6 +125,9 @@ pub struct RunLimit {
     /// Whether each key of the pool has the limit for itself.
     #[serde(default)]
     pub pool: bool,
+    /// The names of the targets whose requests it counts; empty where the job has one alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
 }
 
 /// The facts of the last run that wrote these results, if they have a sidecar.
