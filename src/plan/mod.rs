@@ -523,7 +523,14 @@ impl Plan {
         if !self.columns.items && self.rows().is_some_and(|rows| rows <= done) {
             return Vec::new();
         }
-        limits.iter().flatten().flat_map(warnings::of_used_limit).collect()
+        // Two targets of one account may have a limit in common.
+        let all = limits.iter().flatten().flat_map(warnings::of_used_limit);
+        all.fold(Vec::new(), |mut warnings, warning| {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+            warnings
+        })
     }
 
     /// The limits of the first stage, and the guard that they are kept under.

@@ -1,5 +1,6 @@
 //! A plan as the user sees it before anything is sent. Pure.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -532,7 +533,12 @@ fn quotas_left(shared: Result<&[Vec<SharedLimit>], &Error>) -> Vec<String> {
             || limit.keys.iter().any(|key| is_used(&key.balance))
     };
     match shared {
-        Ok(limits) => limits.iter().flatten().filter(is_shown).map(quota_left).collect(),
+        // Two targets of one account may have a limit in common.
+        Ok(limits) => {
+            let mut seen = HashSet::new();
+            let all = limits.iter().flatten().filter(|limit| seen.insert(&limit.path));
+            all.filter(is_shown).map(quota_left).collect()
+        }
         Err(error) => vec![error.to_string()],
     }
 }

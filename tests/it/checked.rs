@@ -37,6 +37,15 @@ fn a_row_is_asked_again_with_what_was_wrong_and_each_ask_is_billed() {
     assert_eq!(mock.judgement().usage.answers, 6);
     let summary = place.json("summary.json");
     assert_eq!((&summary["retries"], &summary["bill"]["usd"]), (&json!(3), &json!(0.06)));
+    let again = || {
+        ask(&mock.url(), text)
+            .arg("--input", &place.path("rows.txt"))
+            .arg("--check", ".text | contains(\"right\")")
+            .arg("--store", &place.path("answers"))
+            .flags("--reask 2 --rate 100/1s")
+    };
+    again().exits(0).says("6 requests").says(" 3 retries");
+    again().flags("--offline").exits(0).says("0 requests").says(" 0 retries");
 }
 
 #[test]

@@ -49,7 +49,12 @@ impl RowExecutor {
             // The store has the answer that was of no use.
             trace.is_sought = before.as_ref() == Some(request.body());
             let rows = std::slice::from_ref(&row);
+            let attempts = trace.attempts;
             let outcome = self.requests.exchange_with_intent(&request, &cost, rows, trace).await?;
+            // An answer of the store is no request.
+            if ask > 0 && trace.attempts > attempts {
+                self.requests.counters().retried();
+            }
             trace.is_sought = false;
             let answer = match outcome {
                 Ok(answer) => answer,
@@ -70,7 +75,6 @@ impl RowExecutor {
                 trace.keep_all(&answer.body, &context);
                 return Ok(self.finish_row(row, trace, Err(failure)));
             }
-            self.requests.counters().retried();
             before = Some(request.body().clone());
             again = Some(with_last(&row, &failure, &answer));
         }
