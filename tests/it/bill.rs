@@ -139,23 +139,29 @@ fn estimates_that_are_too_low_pass_a_budget_by_one_request_at_most() {
 #[test]
 fn requests_have_a_price_and_what_is_not_answered_is_an_estimate() {
     let (place, mock) = (Place::new(), plain_mock());
-    let ask = |path: &str, flags: &str| {
+    let ask_into = |output: &str, path: &str, flags: &str| {
         let url = format!("{}/{path}", mock.url());
         run()
-            .files(&place, 4, "out.jsonl")
+            .files(&place, 4, output)
             .arg("--url", &url)
             .arg("--summary-json", &place.path("summary.json"))
             .flags("--price requests=0.002 --overwrite --no-brake --retries 0")
             .flags(flags)
     };
+    let ask = |path: &str, flags: &str| ask_into("out.jsonl", path, flags);
     ask("echo?{{symbol}}", "").exits(0).says("bill: $0.008");
     assert_eq!(bill(&place)["usd"], 0.008);
     // What the server says to be an error is not billed.
     ask("status/404?{{symbol}}", "").exits(1);
     assert_eq!(bill(&place)["usd"], 0.0);
     ask("slow/60000?{{symbol}}", "--timeout 200ms").exits(1).says("is an estimate, for 4 requests");
-    let bill = bill(&place);
-    assert_eq!((&bill["usd"], &bill["unsettled_requests"]), (&json!(0.008), &json!(4)));
+    let last = bill(&place);
+    assert_eq!((&last["usd"], &last["unsettled_requests"]), (&json!(0.008), &json!(4)));
+    // A file that is made at the end begins anew, too.
+    for _ in 0..2 {
+        ask_into("out.parquet", "echo?{{symbol}}", "").exits(0);
+        assert_eq!(bill(&place)["total_usd"], 0.008);
+    }
 }
 
 #[test]

@@ -730,7 +730,7 @@ impl Output {
         intents::remove(path)
             .map_err(|error| Error::plan(format!("{self}.intents cannot be removed: {error}")))?;
         // Money that was spent for a file that is gone is spent.
-        if !matches!(self.checked.mode, OpenMode::New(_)) {
+        if is_replaced(&self.checked) {
             spending_log::remove(path)
                 .map_err(|error| Error::plan(format!("{self}.spent cannot be removed: {error}")))?;
         }
@@ -794,13 +794,23 @@ fn pages(checked: &CheckedOutput) -> Result<HashMap<u64, PageStart>, Error> {
 
 /// What earlier runs of a file have spent, even if they have left no record.
 fn spent(checked: &CheckedOutput) -> Result<Usd, Error> {
-    let counts = is_continued(&checked.mode) || matches!(checked.mode, OpenMode::New(_));
-    let Some(path) = checked.results().filter(|_| counts) else {
+    let Some(path) = checked.results().filter(|_| !is_replaced(checked)) else {
         return Ok(Usd::ZERO);
     };
     spending_log::spent(path)
         .map(|spent| spent.unwrap_or_default().usd)
         .map_err(|error| Error::plan(format!("{}.spent cannot be read: {error}", path.display())))
+}
+
+/// Whether a file begins anew in the place of one that is there.
+fn is_replaced(checked: &CheckedOutput) -> bool {
+    let is_made = || checked.product.as_ref().is_some_and(|product| product.path().exists());
+    match &checked.mode {
+        OpenMode::Replace(_) | OpenMode::Parts(_, None) => true,
+        // The file that grows is new where the one that was made of it is there.
+        OpenMode::New(_) => is_made(),
+        _ => false,
+    }
 }
 
 /// Whether the records of earlier runs stay.
