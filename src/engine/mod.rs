@@ -25,6 +25,7 @@ use crate::events::{EventKind, OutageSnapshot, Subscription};
 use crate::limit::RateLimiter;
 use crate::metrics::{Metrics, TimeBreakdown};
 use crate::plan::{Plan, Stage};
+use crate::price::Bill;
 use crate::quota_store::{self, AccountStore};
 use crate::record::Record;
 use crate::report::Report;
@@ -99,6 +100,11 @@ impl Run {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.context.metrics
+    }
+
+    /// What the run has spent so far, if anything has a price.
+    pub(crate) fn bill(&self) -> Option<Bill> {
+        self.context.spending.as_ref().map(Spending::bill)
     }
 
     /// How the workers have spent their time so far.

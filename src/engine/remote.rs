@@ -490,6 +490,9 @@ impl<'a> Collector<'a> {
         if let Ok(report) = serde_json::from_str::<WorkerReport>(&batch.about) {
             counters.add(&report.sending);
             remote.time().add(&report.time);
+            if let Some(spending) = &self.context.spending {
+                spending.add(&report.bill);
+            }
             self.in_flight.insert(report.worker, (report.in_flight, Instant::now()));
         }
         for latency in records.iter().filter_map(|record| record.latency) {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::price::{Bill, Draw, SpendingAccount, Usd};
+use crate::price::{Bill, BillPart, Draw, SpendingAccount, Usd};
 use crate::sink::{LogClosed, SpendingLog, SpendingNotes};
 
 /// The money of a run, which all of its stages share.
@@ -71,6 +71,17 @@ impl Spending {
     /// The bill so far.
     pub fn bill(&self) -> Bill {
         self.account().bill()
+    }
+
+    /// Adds what a worker of another process has spent.
+    pub fn add(&self, part: &BillPart) {
+        let note = self.account().add(part);
+        if let Some((most, notes)) = note.zip(self.notes()) {
+            // A log that can't be written ends the run by itself.
+            if notes.add(most).is_ok() {
+                self.account().note_on_disk(most);
+            }
+        }
     }
 
     /// Reserves the estimate of an attempt, whose answer tells the true cost if it `is_told`.

@@ -105,6 +105,7 @@ fn plan(
     let mut plan = Plan::with_parts(&job, environment, &parts)?;
     plan.set_found(told.columns, told.rows, &told.summary)?;
     plan.max_failures = told.max_failures;
+    plan.prices = told.price;
     plan.output.go_on_with(run)?;
     plan.workers.count = 1;
     Ok(plan)

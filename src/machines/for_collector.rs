@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::judge::MaxFailures;
 use crate::plan::{Job, Plan};
+use crate::price::PriceList;
 use crate::queue::JobFields;
 use crate::sink::{self, Columns, Existing, Identity, RetryFailed};
 use crate::tally;
@@ -22,6 +23,8 @@ pub(super) struct ForCollector {
     pub output: sink::Settings,
     pub summary: tally::Settings,
     pub max_failures: Option<MaxFailures>,
+    #[serde(default)]
+    pub price: PriceList,
 }
 
 impl ForCollector {
@@ -38,6 +41,7 @@ impl ForCollector {
             },
             summary: job.summary.clone(),
             max_failures: job.retry.max_failures,
+            price: job.price.clone(),
         }
     }
 

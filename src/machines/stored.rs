@@ -31,8 +31,10 @@ pub fn check(job: &Job) -> Result<(), Error> {
             "rows are divided by shards (--shard) or by workers on other machines: leave one of them out",
         );
     }
-    if job.budget.is_some() || !job.price.is_empty() {
-        return no("a bill (price, budget) is made on one machine, or by shards (--shard)");
+    if job.budget.is_some() {
+        return no(
+            "a budget is kept on one machine, or by shards (--shard), each of which has its part: workers on other machines do not know what others spend; leave it out, and the bill says what all of them have spent",
+        );
     }
     if job.batch_api.is_some() {
         return no(
@@ -158,7 +160,7 @@ mod tests {
             (json!({"step": [{"request": url}]}), "steps"),
             (json!({"save": "{{ id }}.bin"}), "saved to files"),
             (json!({"shard": "1/2"}), "--shard"),
-            (json!({"budget": "5usd"}), "a bill"),
+            (json!({"budget": "5usd"}), "a budget"),
             (json!({"dedupe": true}), "dedupe"),
             (
                 json!({"request": {"url": "https://h/", "headers": {"x-api-key": "abcdef123456"}}}),

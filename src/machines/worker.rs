@@ -15,6 +15,7 @@ use crate::engine::Run;
 use crate::error::{Error, ErrorKind};
 use crate::metrics::{ReportedTime, Sending, TimeBreakdown, WorkerReport};
 use crate::plan::{JobParts, Plan};
+use crate::price::Bill;
 use crate::queue::{
     Commit, JobFields, JobState, Outcome, Queue, QueueError, QueueTerms, RedisStore,
 };
@@ -235,6 +236,7 @@ impl Helpers {
             queue: queue(),
             told: Sending::default(),
             told_time: TimeBreakdown::default(),
+            told_bill: Bill::default(),
             name,
             tried_since: None,
         };
@@ -347,6 +349,8 @@ struct Committer {
     told: Sending,
     /// The time that it has.
     told_time: TimeBreakdown,
+    /// The bill that it has.
+    told_bill: Bill,
     /// The name of this worker.
     name: String,
     /// When the store could not be reached any more.
@@ -382,11 +386,13 @@ impl Committer {
     fn commit(&mut self, commit: Commit, has_ended: &AtomicBool) -> bool {
         let since = self.run.metrics().since(&self.told);
         let time = self.run.time_breakdown();
+        let bill = self.run.bill().unwrap_or_default();
         let report = WorkerReport {
             worker: self.name.clone(),
             in_flight: self.run.metrics().sending().in_flight,
             sending: since,
             time: ReportedTime::of(&time.since(&self.told_time)),
+            bill: bill.since(&self.told_bill),
         };
         let about = json!(report).to_string();
         let commit = Commit { about, ..commit };
@@ -396,7 +402,7 @@ impl Committer {
                     self.tried_since = None;
                     if outcome == Outcome::Done {
                         self.told.add(&since);
-                        self.told_time = time;
+                        (self.told_time, self.told_bill) = (time, bill);
                     }
                     self.work.held().committed(commit.lease.chunk, &outcome);
                     self.work.notify();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::counters::{Sending, TimeByReason};
 use super::time_share::TimeBreakdown;
 use crate::limit::{BlockedTime, BlockerKind};
+use crate::price::BillPart;
 
 /// The kinds of what blocks rows, by the names that reports have for them.
 const BLOCKERS: [(&str, BlockerKind); 6] = [
@@ -30,6 +31,9 @@ pub(crate) struct WorkerReport {
     pub sending: Sending,
     /// The time.
     pub time: ReportedTime,
+    /// The bill.
+    #[serde(skip_serializing_if = "BillPart::is_empty")]
+    pub bill: BillPart,
 }
 
 /// The time of the workers of other processes by reason, in milliseconds.

@@ -6,6 +6,8 @@
 //! raised by the largest factor that an answer has told, and no more requests are under way than
 //! answers have told their cost, but for one.
 
+use serde::{Deserialize, Serialize};
+
 use super::usd::Usd;
 
 /// The denominator of the factor by which estimates are raised.
@@ -66,7 +68,46 @@ pub struct Bill {
     pub units: Vec<u64>,
 }
 
+/// What was spent in a part of a run, as one process tells it another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BillPart {
+    /// The amount, in millionths of a millionth of a dollar.
+    spent: u64,
+    /// The part of it that no answer has settled.
+    unsettled: u64,
+    /// Number of requests of that part.
+    unsettled_requests: u64,
+    /// Units that were billed, by their place in the list of prices.
+    units: Vec<u64>,
+}
+
+impl BillPart {
+    /// Whether nothing was spent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == BillPart::default()
+    }
+}
+
 impl Bill {
+    /// What was spent since an earlier bill of the same run.
+    #[must_use]
+    pub fn since(&self, earlier: &Bill) -> BillPart {
+        let before = earlier.units.iter().copied().chain(std::iter::repeat(0));
+        BillPart {
+            spent: self.spent.minus(earlier.spent).0,
+            unsettled: self.unsettled.minus(earlier.unsettled).0,
+            unsettled_requests: self.unsettled_requests.saturating_sub(earlier.unsettled_requests),
+            units: self
+                .units
+                .iter()
+                .zip(before)
+                .map(|(now, then)| now.saturating_sub(then))
+                .collect(),
+        }
+    }
+
     /// What all runs of the same results have spent.
     #[must_use]
     pub fn total(&self) -> Usd {
@@ -138,11 +179,27 @@ impl SpendingAccount {
             self.factor = self.factor.max(Usd(used.0).times(WHOLE, estimate.0).0);
         }
         for (place, count) in units {
-            if self.units.len() <= *place {
-                self.units.resize(place + 1, 0);
-            }
-            self.units[*place] = self.units[*place].saturating_add(*count);
+            self.count(*place, *count);
         }
+    }
+
+    fn count(&mut self, place: usize, count: u64) {
+        if self.units.len() <= place {
+            self.units.resize(place + 1, 0);
+        }
+        self.units[place] = self.units[place].saturating_add(count);
+    }
+
+    /// Adds what another process has spent. Gives what the disk is to note as spent in all, if it
+    /// knows of less.
+    pub fn add(&mut self, part: &BillPart) -> Option<Usd> {
+        self.spent = self.spent.plus(Usd(part.spent));
+        self.unsettled = self.unsettled.plus(Usd(part.unsettled));
+        self.unsettled_requests = self.unsettled_requests.saturating_add(part.unsettled_requests);
+        part.units.iter().enumerate().for_each(|(place, count)| self.count(place, *count));
+        let all = self.before.plus(self.spent);
+        let is_more = self.noted.is_some_and(|noted| all > noted);
+        is_more.then(|| all.plus(all.times(1, PARTS)))
     }
 
     /// The bill so far.
@@ -200,6 +257,29 @@ mod tests {
             assert_eq!(reserved(account.draw(Usd(10), true)), Usd(25));
         }
         assert_eq!(account.draw(Usd(10), true), Draw::Wait);
+    }
+
+    #[test]
+    fn the_parts_of_a_bill_add_up_in_another_process() {
+        let (mut worker, mut collector) = (SpendingAccount::default(), SpendingAccount::default());
+        worker.factor = WHOLE;
+        collector.note_on_disk(Usd::ZERO);
+        let mut told = Bill::default();
+        for (used, units) in [(Usd(20), &[(1, 5)][..]), (Usd(7), &[(0, 2), (2, 3)])] {
+            let reserved = reserved(worker.draw(Usd(40), false));
+            worker.settle(reserved, Usd(40), used, units);
+            let reserved = self::reserved(worker.draw(Usd(3), false));
+            worker.lose(reserved, Usd(3));
+            let part = worker.bill().since(&told);
+            told = worker.bill();
+            let json = serde_json::to_string(&part).unwrap();
+            let noted = collector.add(&serde_json::from_str(&json).unwrap()).unwrap();
+            assert!(noted >= collector.bill().total());
+            collector.note_on_disk(noted);
+        }
+        assert!(worker.bill().since(&told).units.iter().all(|units| *units == 0));
+        assert_eq!(collector.bill(), worker.bill());
+        assert_eq!(collector.bill().spent, Usd(33));
     }
 
     #[test]

@@ -8,6 +8,6 @@ mod account;
 mod list;
 mod usd;
 
-pub use account::{Bill, Draw, SpendingAccount};
+pub use account::{Bill, BillPart, Draw, SpendingAccount};
 pub use list::{MODEL_KEY, PriceList, StagePrices};
 pub use usd::Usd;

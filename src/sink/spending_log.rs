@@ -98,6 +98,14 @@ impl SpendingNotes {
     pub async fn note(&self, most: Usd) -> Result<(), LogClosed> {
         self.0.write(durable_log::line(&SpendingLine::Most(most.0))).await
     }
+
+    /// Notes what other processes have spent, which no request waits for.
+    ///
+    /// # Errors
+    /// When it can't.
+    pub fn add(&self, most: Usd) -> Result<(), LogClosed> {
+        self.0.add(durable_log::line(&SpendingLine::Most(most.0)))
+    }
 }
 
 #[cfg(test)]

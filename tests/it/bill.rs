@@ -9,7 +9,7 @@ use crate::harness::{Place, Throng, mock, plain_mock, run, throng, until};
 const PRICES: [f64; 2] = [0.15e-6, 0.60e-6];
 
 /// A job of this number of prompts.
-fn prompts(place: &Place, mock: &Mock, rows: usize) -> String {
+pub fn prompts(place: &Place, mock: &Mock, rows: usize) -> String {
     let row = |n: usize| {
         let prompt = format!("What is {n}? {}", "x".repeat(n % 50));
         json!({ "prompt": prompt, "max": 40 + n % 60 }).to_string() + "\n"
@@ -51,12 +51,12 @@ fn ask(place: &Place, job: &str) -> Throng {
 }
 
 /// What the mock has billed.
-fn billed(mock: &Mock) -> f64 {
+pub fn billed(mock: &Mock) -> f64 {
     let usage = mock.judgement().usage;
     usage.prompt_tokens as f64 * PRICES[0] + usage.completion_tokens as f64 * PRICES[1]
 }
 
-fn bill(place: &Place) -> Value {
+pub fn bill(place: &Place) -> Value {
     place.json("summary.json")["bill"].clone()
 }
 

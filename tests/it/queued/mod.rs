@@ -9,6 +9,7 @@ use crate::harness::{
 };
 use redis::Redis;
 
+mod billed;
 mod detached;
 pub mod redis;
 mod servers;
