@@ -9,6 +9,9 @@ local GROUP = 'g'
 local NONE = '-'
 -- An idle time that is longer than any lease, in milliseconds.
 local LAPSED = 86400000
+-- The weight of a lease that lapsed while its worker waited for answers, as it last said; that of
+-- others is 1, since a chunk of which nothing was sent is hardly the cause.
+local IN_FLIGHT = 4
 
 local function state(keys)
   return redis.call('HGET', keys[1], 'state') or 'gone'
@@ -81,7 +84,8 @@ local function submit(keys, args)
 end
 
 -- A consumer, its lease in milliseconds, the bytes of records that may wait for the collector,
--- the number of deliveries without a record after which a chunk is dead, and the ids that the
+-- the number of deliveries without a record after which a chunk is dead (more of workers that had
+-- nothing in flight), and the ids that the
 -- consumer holds.
 local function claim(keys, args)
   local consumer, lease = args[1], args[2]
@@ -105,17 +109,20 @@ local function claim(keys, args)
     local entry = redis.call('XCLAIM', keys[2], GROUP, consumer, lease, id)
     if #entry == 1 and entry[1] then
       local tries = 0
-      if before ~= NONE then tries = redis.call('HINCRBY', keys[6], id, 1) end
-      if tries < tonumber(args[4]) then
+      local about = redis.call('HGET', keys[8], before) or ''
+      if before ~= NONE then
+        local weight = string.find(about, '"in_flight":0,', 1, true) and 1 or IN_FLIGHT
+        tries = redis.call('HINCRBY', keys[6], id, weight)
+      end
+      if tries < IN_FLIGHT * args[4] then
         return handed(keys, id, lapsed[1][4] + 1, entry[1][2])
       end
-      local about = redis.call('HGET', keys[8], before) or ''
       local why = before .. ' ' .. about
       local rows, numbers = field(entry[1][2], 'rows'), field(entry[1][2], 'numbers')
       redis.call('XADD', keys[7], 'MAXLEN', '~', 1000, '*', 'chunk', id, 'numbers', numbers,
-        'tries', tries, 'last', why, 'idle', idle, 'rows', rows)
+        'tries', lapsed[1][4], 'last', why, 'idle', idle, 'rows', rows)
       redis.call('XADD', keys[3], '*', 'kind', 'dead', 'chunk', id, 'about', why, 'rows', rows,
-        'tries', tries, 'done', redis.call('HGET', keys[4], id) or '',
+        'tries', lapsed[1][4], 'done', redis.call('HGET', keys[4], id) or '',
         'sent', (announced(keys, id)))
       redis.call('HINCRBY', keys[1], 'record_bytes', #rows)
       forget(keys, id)
