@@ -7,7 +7,7 @@ use throng_mock::ServerCertificate;
 
 use super::redis::Redis;
 use super::{Machines, end};
-use crate::harness::{Place, Throng, free_port, throng, until};
+use crate::harness::{Place, Throng, free_port, repetitions, throng, until};
 
 /// What the documentation says a user of the store needs.
 const USER: [&str; 8] =
@@ -81,26 +81,38 @@ fn the_keys_of_a_job_are_on_one_server_of_a_cluster_which_is_found_from_any() {
     end(workers);
 }
 
-/// A sentinel that goes with its test.
-struct Sentinel(Child);
+/// A sentinel that goes with its test, of the service `main`.
+struct Sentinel {
+    child: Child,
+    port: u16,
+    _place: Place,
+}
+
+impl Sentinel {
+    /// With more settings, each a line.
+    fn of(primary: &Redis, more: &str) -> Sentinel {
+        let (place, port) = (Place::new(), free_port());
+        let settings = format!("sentinel monitor main 127.0.0.1 {} 1\n{more}", primary.port());
+        let settings = place.file("sentinel.conf", &settings);
+        let mut sentinel = Command::new("redis-server");
+        sentinel.args([&settings, "--sentinel", "--port", &port.to_string()]);
+        sentinel.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Sentinel { child: sentinel.spawn().unwrap(), port, _place: place }
+    }
+}
 
 impl Drop for Sentinel {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 #[test]
 fn the_primary_of_a_service_is_the_one_that_sentinels_name() {
     let machines = Machines::new(40, "100/1s", "0");
-    let (place, port) = (Place::new(), free_port());
-    let settings = format!("sentinel monitor main 127.0.0.1 {} 1\n", machines.redis.port());
-    let settings = place.file("sentinel.conf", &settings);
-    let mut sentinel = Command::new("redis-server");
-    sentinel.args([&settings, "--sentinel", "--port", &port.to_string()]);
-    sentinel.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let _sentinel = Sentinel(sentinel.spawn().unwrap());
+    let sentinel = Sentinel::of(&machines.redis, "");
+    let port = sentinel.port;
     let url = |service: &str| format!("redis+sentinel://localhost,127.0.0.1:{port}/{service}");
     let jobs = |service: &str| throng("jobs").operand(&url(service)).ends();
     until("a sentinel", || jobs("main").code == Some(0));
@@ -108,5 +120,40 @@ fn the_primary_of_a_service_is_the_one_that_sentinels_name() {
     let workers = vec![throng("worker").operand(&url("main")).start()];
     machines.collector_on(&url("main")).exits(0);
     machines.is_whole();
+    end(workers);
+}
+
+#[test]
+fn a_replica_takes_the_place_of_a_primary_that_is_killed() {
+    if repetitions(0, 1) == 0 {
+        return;
+    }
+    let machines = Machines::new(3_000, "300/1s", "20ms");
+    let port = machines.redis.port().to_string();
+    let replica = Redis::with(&["--appendonly", "yes", "--replicaof", "127.0.0.1", &port]);
+    until("a replica", || replica.ask(&["INFO", "replication"]).contains("master_link_status:up"));
+    let times = "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n";
+    let sentinel = Sentinel::of(&machines.redis, times);
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port);
+    until("a sentinel", || throng("jobs").operand(&url).ends().code == Some(0));
+    let ask = |command: &[&str]| {
+        let mut cli = Command::new("redis-cli");
+        let cli = cli.args(["-p", &sentinel.port.to_string()]).args(command);
+        String::from_utf8_lossy(&cli.output().unwrap().stdout).into_owned()
+    };
+    until("the replica", || {
+        ask(&["SENTINEL", "REPLICAS", "main"]).contains("master-link-status\nok")
+    });
+    let worker = || throng("worker").operand(&url).flags("--workers 1").start();
+    let mut workers = vec![worker(), worker()];
+    let collector = machines.collector_on(&url).flags("--lease 2s --chunk 50").start();
+    machines.until_requests(900);
+    machines.redis.signal("-KILL");
+    machines.until_requests(1_800);
+    workers.push(worker());
+    collector.ends().with_code(0);
+    machines.is_whole();
+    let primary = ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]);
+    assert!(primary.contains(&replica.port().to_string()), "{primary}");
     end(workers);
 }
