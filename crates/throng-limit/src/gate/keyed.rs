@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::gate::limit_set::LimitGroup;
+use crate::gate::limit_group::LimitGroup;
 use crate::limiter::LimiterStats;
 use crate::time::Time;
 
@@ -118,7 +118,7 @@ impl KeyedLimits {
 #[cfg(test)]
 mod tests {
     use crate::gate::cost::Cost;
-    use crate::gate::limit_set::Member;
+    use crate::gate::limit_group::Member;
     use crate::kinds::budget::Budget;
     use crate::kinds::concurrency::Concurrency;
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -145,7 +145,7 @@ impl LimitSet {
     #[cfg(test)]
     pub fn entries(&mut self) -> usize {
         let groups = self.pool.iter_mut().chain([&mut self.run]);
-        let members = groups.flat_map(crate::gate::limit_set::LimitGroup::members);
+        let members = groups.flat_map(crate::gate::limit_group::LimitGroup::members);
         let entries = members.map(|member| member.kind.stats().entries);
         entries.max().unwrap_or(0)
     }

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use crate::config::{LimitScope, Rule};
 use crate::gate::keyed::KeyedLimits;
-use crate::gate::limit_set::{LimitGroup, LimitSet, Member};
+use crate::gate::limit_group::{LimitGroup, Member};
+use crate::gate::limit_set::LimitSet;
 use crate::limiter::Limiter;
 use crate::limiter::REQUESTS;
 use crate::outcome::{MaxWait, Uncounted};

@@ -3,6 +3,7 @@
 pub mod builder;
 pub mod cost;
 pub mod keyed;
+pub mod limit_group;
 pub mod limit_report;
 pub mod limit_set;
 mod limit_setup;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{limiter, limiter_of, of_key, through, tokens};
 use crate::gate::cost::Snapshot;
-use crate::gate::limit_set::{LimitGroup, Member};
+use crate::gate::limit_group::{LimitGroup, Member};
 use crate::{
     Availability, Cost, End, LimitSet, Policy, RateLimitInfo, RateLimiter, Settings, Time,
 };

@@ -1,19 +1,12 @@
-//! A limit whose units are leased from a store, which all runs of an account share. Pure:
-//! the store is an argument.
-//!
-//! The proof is that of [`state`](crate::quota::state). Units are leased in blocks, so that
-//! not every request asks the store; a crash loses no more than one block, and what was in
-//! flight, and gains nothing. A run that can't reach the store sends nothing more once its
-//! lease has ended.
+//! One limit on units that are leased, as an attempt meets it. Pure: the store is an argument.
 
-use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::exchange::{LeaseReply, LeaseRequest, QuotaHandle};
 use crate::limiter::{
-    Availability, Event, Limiter, LimiterStats, OtherSearches, RateLimitInfo, Reservation,
-    SearchReport, UnitsState,
+    Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
 use crate::quota::terms::{ArrivalEvent, Quota};
 use crate::time::Time;
@@ -21,109 +14,12 @@ use crate::time::Time;
 /// How long until a store is asked again that another process is writing.
 const SOON: Duration = Duration::from_millis(2);
 
-/// A store of units that are counted for longer than a process lives.
-pub trait QuotaStore: fmt::Debug + Send + Sync {
-    /// The account that a quota is counted in, if it is counted here.
-    fn account(&self, quota: &Quota, key: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>>;
-
-    /// Why the store gives no units any more, if so.
-    fn trouble(&self) -> Option<String>;
-}
-
-/// The owner of an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScopeKey<'a> {
-    /// The whole run's.
-    Run,
-    /// That of the key of the pool with this index.
-    Pool(usize),
-    /// That of this key in its scope.
-    Key(&'a str),
-}
-
-/// The account of one limit.
-pub trait QuotaHandle: fmt::Debug + Send {
-    /// Notes what has arrived, and leases the units that are asked for. All of that is
-    /// durable when it returns.
-    fn exchange(&mut self, now: Time, request: &LeaseRequest<'_>) -> LeaseReply;
-
-    /// The time from which the lease of the units goes on that an exchange has given.
-    fn leased_from(&self, now: Time) -> Time {
-        now
-    }
-
-    /// Whether the store can take back units of which it was told that they have arrived.
-    fn takes_back(&self) -> bool {
-        true
-    }
-
-    /// The end of a pause that another run was asked for, as far as it is known.
-    fn paused_until(&self) -> Time {
-        Time::ZERO
-    }
-
-    /// Whether other runs leased units at the last exchange: they may give them back.
-    fn others_lease(&self) -> bool {
-        false
-    }
-
-    /// The searches for a pace of the other runs, at the last exchange.
-    fn other_searches(&self) -> OtherSearches {
-        OtherSearches::default()
-    }
-
-    /// The limit has this many units from now on, as the server says.
-    fn allow(&mut self, _units: u64) {}
-
-    /// Nothing is leased any more. Gives whether the store knows.
-    fn close(&mut self) -> bool {
-        true
-    }
-}
-
-/// What a process tells a quota store, and the units that it asks for.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LeaseRequest<'a> {
-    /// Units, and the latest time at which they can have arrived, since the exchange
-    /// before; a negative number takes units back.
-    pub arrived: &'a [(Time, i64)],
-    /// Units that it keeps: in flight, or not used yet.
-    pub kept: u64,
-    /// More units that are wanted.
-    pub wanted: u64,
-    /// Fewer than these are of no use.
-    pub least: u64,
-    /// What arrived before this doesn't count any more a little after it.
-    pub reset: Option<Time>,
-    /// The end of a pause that the server has asked this run for.
-    pub pause: Option<Time>,
-    /// The units that the run believes the server allows, where refusals have taught it.
-    pub learnt: Option<u64>,
-    /// The run's search for a pace, if the limit is searched for.
-    pub search: Option<SearchReport>,
-}
-
-/// The answer of a quota store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseReply {
-    /// This many more units are kept.
-    Units(u64),
-    /// None; enough come back at this time, if that is known.
-    Later(Option<Time>),
-    /// Another process is writing: nothing was noted.
-    Busy,
-    /// All is noted, and the units are asked for; the answer is worth asking for at this time.
-    Asked(Time),
-    /// The store gives no units any more.
-    Failed,
-}
-
 /// One limit's arithmetic, on units that are leased from an account.
 #[derive(Debug)]
 pub struct LeasedLimiter {
     inner: Box<dyn Limiter>,
     account: Box<dyn QuotaHandle>,
-    quota: Quota,
+    pub(super) quota: Quota,
     /// Leased, and not used yet.
     in_hand: u64,
     in_flight: u64,
@@ -170,7 +66,7 @@ impl LeasedLimiter {
     }
 
     /// Reports to the store, and asks for more units.
-    fn exchange(&mut self, now: Time, wanted: u64, least: u64) -> LeaseReply {
+    pub(super) fn exchange(&mut self, now: Time, wanted: u64, least: u64) -> LeaseReply {
         let reply = self.account.exchange(
             now,
             &LeaseRequest {
@@ -445,204 +341,4 @@ impl Limiter for LeasedLimiter {
 
 fn signed(units: u64) -> i64 {
     i64::try_from(units).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-    use crate::config::Policy;
-    use crate::config::Settings;
-
-    /// An account of ten units, which notes the units kept, those that have arrived, and the
-    /// exchanges that have leased some.
-    #[derive(Debug, Default, Clone)]
-    struct TenUnits(Arc<Mutex<(u64, i64, u64)>>);
-
-    impl QuotaHandle for TenUnits {
-        fn exchange(&mut self, _now: Time, offer: &LeaseRequest<'_>) -> LeaseReply {
-            let mut told = self.0.lock().unwrap();
-            told.1 += offer.arrived.iter().map(|(_, units)| units).sum::<i64>();
-            let free = 10u64.saturating_sub(offer.kept + told.1.unsigned_abs());
-            if free < offer.least {
-                told.0 = offer.kept;
-                return LeaseReply::Later(None);
-            }
-            told.0 = offer.kept + free.min(offer.wanted);
-            told.2 += 1;
-            LeaseReply::Units(free.min(offer.wanted))
-        }
-    }
-
-    fn rule(rate: &str) -> crate::config::Rule {
-        let settings = Settings { rate: vec![rate.parse().unwrap()], ..Settings::default() };
-        Policy::new(&settings, Duration::ZERO).unwrap().rules()[0].clone()
-    }
-
-    fn quota(rate: &str) -> Quota {
-        rule(rate).quota().unwrap()
-    }
-
-    fn leased() -> (LeasedLimiter, TenUnits) {
-        let rule = rule("10/1h");
-        let told = TenUnits::default();
-        let account = Box::new(told.clone());
-        let leased = LeasedLimiter::new(rule.limiter(), account, rule.quota().unwrap());
-        (leased, told)
-    }
-
-    fn at(seconds: u64) -> Time {
-        Time::from_nanos(seconds * 1_000_000_000)
-    }
-
-    /// The units that the account knows as kept, and those that it knows as arrived.
-    fn known(told: &TenUnits) -> (u64, i64) {
-        let told = told.0.lock().unwrap();
-        (told.0, told.1)
-    }
-
-    #[test]
-    fn nothing_is_taken_that_the_account_does_not_know_of() {
-        let (mut leased, told) = leased();
-        for n in 1..=10 {
-            assert_eq!(leased.earliest(at(0), 1), Availability::Now);
-            leased.take(at(0), 1);
-            assert_eq!(known(&told), (n, 0));
-        }
-        assert!(leased.earliest(at(0), 1) != Availability::Now);
-    }
-
-    #[test]
-    fn what_arrived_is_told_and_what_was_not_sent_is_free_again() {
-        let (mut leased, told) = leased();
-        let mut holds: Vec<Reservation> = Vec::new();
-        for _ in 0..4 {
-            assert_eq!(leased.earliest(at(0), 1), Availability::Now);
-            holds.push(leased.take(at(0), 1));
-        }
-        leased.on(at(1), &mut holds[0], Event::Answered);
-        leased.on(at(1), &mut holds[1], Event::Lost);
-        leased.on(at(1), &mut holds[2], Event::Returned);
-        // A refusal that the server doesn't count.
-        leased.on(at(1), &mut holds[3], Event::Refused { explained: false });
-        leased.on(at(1), &mut holds[3], Event::Returned);
-        let exchanges = told.0.lock().unwrap().2;
-        assert_eq!(leased.earliest(at(1), 2), Availability::Now, "two are in hand");
-        assert_eq!(told.0.lock().unwrap().2, exchanges);
-        assert!(leased.close(at(2)));
-        assert_eq!(known(&told), (0, 2));
-    }
-
-    #[test]
-    fn a_debt_is_told_and_less_than_was_thought_is_free_again() {
-        let (mut leased, told) = leased();
-        assert_eq!(leased.earliest(at(0), 3), Availability::Now);
-        let mut hold = leased.take(at(0), 3);
-        leased.on(at(1), &mut hold, Event::Answered);
-        leased.on(at(1), &mut hold, Event::Settled(9));
-        assert_eq!(known(&told), (0, 9));
-        assert!(leased.earliest(at(1), 2) != Availability::Now);
-        let (mut leased, other) = self::leased();
-        assert_eq!(leased.earliest(at(0), 8), Availability::Now);
-        let mut hold = leased.take(at(0), 8);
-        leased.on(at(0), &mut hold, Event::Settled(2));
-        leased.on(at(1), &mut hold, Event::Answered);
-        assert_eq!(leased.earliest(at(1), 8), Availability::Now);
-        leased.close(at(1));
-        assert_eq!(known(&other), (0, 2));
-    }
-
-    #[test]
-    fn units_that_are_not_sent_or_are_too_few_are_given_back() {
-        let (mut leased, told) = leased();
-        assert_eq!(leased.earliest(at(0), 3), Availability::Now);
-        assert_eq!(known(&told), (3, 0));
-        // They wait for another limit for longer than the lease.
-        let lease = leased.quota.lease();
-        assert_eq!(leased.earliest(at(0).after(lease / 2), 3), Availability::Now);
-        let ended = at(0).after(lease * 2);
-        assert_eq!(leased.earliest(ended, 2), Availability::Now);
-        assert_eq!(known(&told), (2, 0));
-        // Another run uses five: there are too few for a larger request.
-        told.0.lock().unwrap().1 = 5;
-        assert!(leased.earliest(ended, 8) != Availability::Now);
-        assert_eq!(leased.exchange(ended, 0, 0), LeaseReply::Units(0));
-        assert_eq!(known(&told), (0, 5));
-    }
-
-    #[test]
-    fn before_a_long_wait_all_that_was_answered_is_reported() {
-        let (mut leased, told) = leased();
-        let mut holds: Vec<Reservation> = Vec::new();
-        for _ in 0..10 {
-            assert_eq!(leased.earliest(at(0), 1), Availability::Now);
-            holds.push(leased.take(at(0), 1));
-        }
-        for (answered, hold) in holds.iter_mut().enumerate() {
-            assert!(leased.earliest(at(1), 1) != Availability::Now);
-            assert_eq!(known(&told), (10, 0), "{answered} answered");
-            leased.on(at(1), hold, Event::Answered);
-        }
-        assert!(leased.earliest(at(1), 1) != Availability::Now);
-        assert_eq!(known(&told), (0, 10));
-    }
-
-    /// The first key's account is always busy.
-    #[derive(Debug)]
-    struct Busy(TenUnits);
-
-    impl QuotaHandle for Busy {
-        fn exchange(&mut self, _now: Time, _offer: &LeaseRequest<'_>) -> LeaseReply {
-            LeaseReply::Busy
-        }
-    }
-
-    impl QuotaStore for Busy {
-        fn account(&self, _quota: &Quota, whose: ScopeKey<'_>) -> Option<Box<dyn QuotaHandle>> {
-            let told = self.0.clone();
-            match whose {
-                ScopeKey::Pool(0) => Some(Box::new(Busy(told))),
-                _ => Some(Box::new(told)),
-            }
-        }
-
-        fn trouble(&self) -> Option<String> {
-            None
-        }
-    }
-
-    #[test]
-    fn an_account_that_is_busy_keeps_no_other_from_being_closed() {
-        let settings = Settings {
-            rate: vec!["10/1h".parse().unwrap()],
-            keys: vec!["a".into(), "b".into()],
-            ..Settings::default()
-        };
-        let policy = Policy::new(&settings, Duration::ZERO).unwrap();
-        let (mut limits, told) = (policy.limits(), TenUnits::default());
-        limits.use_store(Arc::new(Busy(told.clone())));
-        let ask = crate::gate::cost::Cost::from(1);
-        let mut taken = limits.take(at(0), &ask).unwrap();
-        assert_eq!((taken.key(), known(&told)), (Some(1), (1, 0)));
-        limits.sent(at(0), &ask, &mut taken);
-        assert!(!limits.close(at(1)));
-        assert_eq!(known(&told), (0, 1));
-    }
-
-    #[test]
-    fn what_others_give_back_is_looked_for_in_time() {
-        let minutes = |m: u64| Some(at(60 * m));
-        let hour = quota("10/1h");
-        let look = |now, back| hour.next_look(now, back).since(now);
-        assert_eq!(look(at(0), minutes(1)), Duration::from_secs(3));
-        assert_eq!(look(at(0), minutes(600)), Duration::from_secs(10));
-        assert_eq!(look(at(60), minutes(1)), Duration::ZERO);
-        assert_eq!(look(at(0), None), Duration::from_secs(1));
-        let second = quota("22/5s");
-        let look = |now, back| second.next_look(now, back).since(now);
-        assert_eq!(look(at(0), Some(at(4))), Duration::from_secs(1));
-        assert_eq!(look(at(0), Some(at(0))), Duration::from_millis(10));
-        assert_eq!(look(at(0), None), Duration::from_millis(50));
-    }
 }
