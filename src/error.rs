@@ -157,6 +157,24 @@ struct Sentences {
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
+/// The problem of an error, whatever its kind, borrowed as the error is.
+macro_rules! problem_of {
+    ($error:expr) => {
+        match $error {
+            Error::JobFile { problem, .. }
+            | Error::Setting { problem, .. }
+            | Error::Limit { problem, .. }
+            | Error::MissingVariable { problem, .. }
+            | Error::Input { problem, .. }
+            | Error::Output { problem, .. }
+            | Error::OutputExists { problem, .. }
+            | Error::OutputInUse { problem }
+            | Error::ResumeMismatch { problem }
+            | Error::Stopped { problem, .. } => problem,
+        }
+    };
+}
+
 impl Error {
     /// A setting is wrong: `text` says where, and what would be right.
     #[must_use]
@@ -284,33 +302,11 @@ impl Error {
     /// The sentences.
     #[must_use]
     pub fn problem(&self) -> &Problem {
-        match self {
-            Error::JobFile { problem, .. }
-            | Error::Setting { problem, .. }
-            | Error::Limit { problem, .. }
-            | Error::MissingVariable { problem, .. }
-            | Error::Input { problem, .. }
-            | Error::Output { problem, .. }
-            | Error::OutputExists { problem, .. }
-            | Error::OutputInUse { problem }
-            | Error::ResumeMismatch { problem }
-            | Error::Stopped { problem, .. } => problem,
-        }
+        problem_of!(self)
     }
 
     fn problem_mut(&mut self) -> &mut Problem {
-        match self {
-            Error::JobFile { problem, .. }
-            | Error::Setting { problem, .. }
-            | Error::Limit { problem, .. }
-            | Error::MissingVariable { problem, .. }
-            | Error::Input { problem, .. }
-            | Error::Output { problem, .. }
-            | Error::OutputExists { problem, .. }
-            | Error::OutputInUse { problem }
-            | Error::ResumeMismatch { problem }
-            | Error::Stopped { problem, .. } => problem,
-        }
+        problem_of!(self)
     }
 
     fn into_problem(mut self) -> Problem {

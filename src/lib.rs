@@ -113,6 +113,7 @@ mod fs;
 mod machines;
 #[cfg(feature = "cli")]
 mod probe;
+mod text_or_table;
 
 mod auth;
 mod batch;

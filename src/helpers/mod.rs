@@ -22,7 +22,7 @@ mod settings;
 
 use child::Helper;
 use protocol::WrongLine;
-pub use settings::{HelperSettings, or_command};
+pub use settings::HelperSettings;
 
 /// The hook whose helpers make requests; none if the job names no command.
 ///

@@ -1,12 +1,11 @@
 //! What a job says of its helpers.
 
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+
+use crate::text_or_table::TextOrTable;
 
 /// The helpers of one command: `[process]` or `[render]` of a job. As a text it is the command
 /// alone.
@@ -87,25 +86,10 @@ impl HelperSettings {
     }
 }
 
-/// Settings as a job writes them: a table, or the command alone.
-pub fn or_command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HelperSettings, D::Error> {
-    struct TableOrCommand;
+impl TextOrTable for HelperSettings {
+    const EXPECTED: &'static str = "a command, or a table with one";
 
-    impl<'de> Visitor<'de> for TableOrCommand {
-        type Value = HelperSettings;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a command, or a table with one")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, command: &str) -> Result<HelperSettings, E> {
-            Ok(HelperSettings { command: Some(command.to_owned()), ..HelperSettings::default() })
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<HelperSettings, A::Error> {
-            HelperSettings::deserialize(MapAccessDeserializer::new(table))
-        }
+    fn of_text(command: String) -> HelperSettings {
+        HelperSettings { command: Some(command), ..HelperSettings::default() }
     }
-
-    deserializer.deserialize_any(TableOrCommand)
 }

@@ -10,12 +10,12 @@ use super::fallback::FallbackConfig;
 use super::only::{self, Only};
 use super::workers;
 use crate::cookies::CookieScope;
-use crate::helpers::{self, HelperSettings};
+use crate::helpers::HelperSettings;
 use crate::price::{PriceList, Usd};
-use crate::store::{self, StoreSettings};
+use crate::store::StoreSettings;
 use crate::{
     auth, batch, batch_api, extract, judge, limit, pages, poll, render, secret, send, sink, source,
-    tally,
+    tally, text_or_table,
 };
 
 /// A job as its file or its flags say it; each part is its module's.
@@ -138,7 +138,7 @@ pub struct Job {
     pub(crate) reask: Option<u32>,
     /// The helpers that make requests, in place of [`Job::request`]: a command, or a table with one.
     #[serde(
-        deserialize_with = "helpers::or_command",
+        deserialize_with = "text_or_table::deserialize",
         skip_serializing_if = "HelperSettings::is_none"
     )]
     #[cfg_attr(
@@ -148,7 +148,7 @@ pub struct Job {
     pub(crate) render: HelperSettings,
     /// The helpers that process answers, in place of [`Job::extract`]: a command, or a table with one.
     #[serde(
-        deserialize_with = "helpers::or_command",
+        deserialize_with = "text_or_table::deserialize",
         skip_serializing_if = "HelperSettings::is_none"
     )]
     #[cfg_attr(
@@ -174,7 +174,7 @@ pub struct Job {
     /// Where answers are kept, so that a request is asked for once: a directory, or a table with
     /// one.
     #[serde(
-        deserialize_with = "store::or_directory",
+        deserialize_with = "text_or_table::deserialize",
         skip_serializing_if = "StoreSettings::is_none"
     )]
     #[cfg_attr(

@@ -25,4 +25,3 @@ pub(crate) use claims::Claimed;
 pub(crate) use entry::{AskedBy, KeptAnswer, KeptFailure};
 pub(crate) use request_key::RequestKey;
 pub use settings::StoreSettings;
-pub(crate) use settings::or_directory;

@@ -1,12 +1,11 @@
 //! What a job says of its store. Pure.
 
-use std::fmt;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+
+use crate::text_or_table::TextOrTable;
 
 /// The size of a store whose job gives none.
 const DEFAULT_SIZE: ByteSize = ByteSize::gib(10);
@@ -74,27 +73,10 @@ impl StoreSettings {
     }
 }
 
-/// Settings as a job writes them: a table, or the directory alone.
-pub(crate) fn or_directory<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<StoreSettings, D::Error> {
-    struct TableOrDirectory;
+impl TextOrTable for StoreSettings {
+    const EXPECTED: &'static str = "a directory, or a table with one";
 
-    impl<'de> Visitor<'de> for TableOrDirectory {
-        type Value = StoreSettings;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a directory, or a table with one")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, dir: &str) -> Result<StoreSettings, E> {
-            Ok(StoreSettings { dir: Some(dir.to_owned()), ..StoreSettings::default() })
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<StoreSettings, A::Error> {
-            StoreSettings::deserialize(MapAccessDeserializer::new(table))
-        }
+    fn of_text(dir: String) -> StoreSettings {
+        StoreSettings { dir: Some(dir), ..StoreSettings::default() }
     }
-
-    deserializer.deserialize_any(TableOrDirectory)
 }

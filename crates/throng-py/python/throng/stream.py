@@ -5,7 +5,6 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any
 
 from . import _loop, _throng
@@ -107,23 +106,13 @@ class Stream(Iterator[Record], AsyncIterator[Record]):
     def __enter__(self) -> "Stream":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> "Stream":
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:
