@@ -227,6 +227,22 @@ impl JobBuilder {
 
     /// Sets the cost of a request in a unit that a limit counts: a number, or an expression of
     /// the row's fields. A [request hook](JobBuilder::request) can also give it itself.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use throng::Job;
+    ///
+    /// let plan = Job::builder()
+    ///     .rows([json!({ "prompt": "Why is the sky blue?" })])
+    ///     .url("https://api.example/{{ prompt }}")
+    ///     .rate("90000 tokens/1m")
+    ///     .rate("1000 images/1h")
+    ///     .cost("tokens", "prompt | length / 4 + 200")
+    ///     .cost("images", 2)
+    ///     .build()?;
+    /// # drop(plan);
+    /// # Ok::<(), throng::Error>(())
+    /// ```
     pub fn cost(self, unit: &str, expression: impl Into<Value>) -> JobBuilder {
         self.insert("limit.cost", unit, expression)
     }

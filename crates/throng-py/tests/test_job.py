@@ -162,7 +162,8 @@ def test_a_mistake_is_a_sentence() -> None:
         ({"url": url, "retry": 3}, "retry: invalid type: integer `3`, expected a dict"),
         ({"url": url, "guard": 7}, "guard: invalid type: integer `7`, expected a text"),
         ({"url": url, "step": {"request": {}}}, "there may be several of these: give a list of dicts"),
-        ({"url": url, "cost": {"tokens": True}}, "cost.tokens: invalid type: boolean `true`, expected a text"),
+        ({"url": url, "cost": {"tokens": True}}, "the cost in tokens is a number, or an expression"),
+        ({"url": url, "settle": {"tokens": 5}}, "settle.tokens: invalid type: integer `5`, expected a text"),
         ({"url": url, "json": {"a": [b""]}}, "json.a[0] is bytes: give a text, a number, a dict"),
         ({"url": url, "json": {"a": float("inf")}}, "json.a is inf, which no job can say"),
         ({"url": url, "budget": 5}, 'such as price={"requests": 0.002}'),
@@ -192,6 +193,8 @@ def test_numbers_of_numpy_and_dates_are_values_of_a_job() -> None:
         **{"idle_timeout": numpy.int64(3), "take": numpy.int64(2)},
     ).plan([{"vector": numpy.array([1.0, float("nan")])}])  # fmt: skip
     assert '{"day":"2026-11-28","n":0.5}' in str(plan)
+    plan = throng.Job(url="http://127.0.0.1:9/", rate="900 tokens/1m", cost={"tokens": 30}).plan(["a"])
+    assert plan.cost == {"tokens": 30}
 
 
 def test_every_section_of_a_job_file_is_a_keyword() -> None:

@@ -47,7 +47,12 @@ pub struct Settings {
     /// Several API keys, each with the limits for itself; templates see the
     /// chosen one as `{{ key }}`.
     pub keys: Vec<String>,
-    /// What a request costs in other units: an expression over the row.
+    /// What a request costs in other units: a number, or an expression over the row.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "BTreeMap<String, crate::schema::Either<u64, String>>")
+    )]
+    #[serde(deserialize_with = "expressions")]
     pub cost: BTreeMap<String, String>,
     /// Units that are counted although no rate limits them.
     #[serde(skip)]
@@ -156,6 +161,20 @@ pub enum UncountedOutcome {
     Refused,
     /// By any other status of 400 and more.
     Failed,
+}
+
+/// Expressions over the row, of which a number is one.
+fn expressions<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let text = |(unit, value): (String, Value)| match value {
+        Value::String(text) => Ok((unit, text)),
+        Value::Number(number) => Ok((unit, number.to_string())),
+        _ => Err(D::Error::custom(format!(
+            "the cost in {unit} is a number, or an expression over the row such as \"prompt | length\", not {value}"
+        ))),
+    };
+    BTreeMap::<String, Value>::deserialize(deserializer)?.into_iter().map(text).collect()
 }
 
 /// `rate = "22/5s"` as well as `rate = ["22/5s", "1000/1h"]`.
