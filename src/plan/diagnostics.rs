@@ -22,7 +22,7 @@ pub(super) fn by_toml(text: &str, error: &toml::de::Error) -> Mistake {
 }
 
 /// What a deserializer expects, and the words for it that a user of a job file knows.
-const EXPECTED: [(&str, &str); 12] = [
+const EXPECTED: [(&str, &str); 13] = [
     (
         "invalid type: map, expected a sequence",
         "there may be several of these: write its name in two brackets, [[ ]]",
@@ -37,6 +37,7 @@ const EXPECTED: [(&str, &str); 12] = [
     ("expected a map", "expected a table"),
     ("expected struct Settings", "expected a table"),
     ("expected string or map", "expected a text in quotes"),
+    ("wanted string or table", "expected a text in quotes"),
     ("expected a string", "expected a text in quotes"),
 ];
 
@@ -94,7 +95,7 @@ mod tests {
             ("[[refusal]]\nstatus = 429", "expected a list in brackets, [ ]"),
             ("[request]\nheaders = 1", "expected a table"),
             ("retry = 3", "invalid type: integer `3`, expected a table"),
-            ("[limit]\nguard = 7", "invalid type: integer `7`, expected a text in quotes"),
+            ("[limit]\nguard = 7", "line 2: expected a text in quotes"),
             ("[input]\nfile = 1", "expected a text in quotes"),
         ] {
             let error = Job::parse("j.toml", text).unwrap_err().to_string();
