@@ -52,6 +52,7 @@
 //! | `parquet` | Parquet as an input and output format, and `output.parts` |
 //! | `sqlite` | SQLite as an input and output format |
 //! | `redis` | workers on many machines, by a queue in Redis or Valkey |
+//! | `postgres` | limits that runs share through PostgreSQL |
 //! | `zstd` | answers and files that Zstandard compresses |
 //! | `acked` | the guard `acked`: the kernel tells when a request has arrived (Linux) |
 

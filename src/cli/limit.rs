@@ -108,7 +108,8 @@ fn usual_state() -> Result<PathBuf, Error> {
 }
 
 fn show(arguments: &ShowArgs) -> Result<Exit, Error> {
-    let limits = match StoreAddress::parse(&arguments.url, &variable)? {
+    let limits = match StoreAddress::parse(&arguments.url, arguments.cacert.as_deref(), &variable)?
+    {
         Some(address) => of_store(&address)?,
         None => of_server(arguments)?,
     };

@@ -72,7 +72,9 @@ impl StoreAccess {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Option<StoreAccess>, Error> {
         let Sharing::Store(url) = &settings.sharing else { return Ok(None) };
-        if let Some(address) = StoreAddress::parse(url, environment)? {
+        if let Some(address) =
+            StoreAddress::parse(url, settings.share_cacert.as_deref(), environment)?
+        {
             return Ok(Some(StoreAccess::Store(address)));
         }
         crate::limit_server::ServerAddress::parse(url)

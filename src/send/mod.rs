@@ -44,6 +44,8 @@ pub use request::RequestHead;
 pub(crate) use route::Origin;
 pub use sender::{Sender, Started};
 pub use settings::{Http, Network, Settings, Tls, Version};
+#[cfg(feature = "postgres")]
+pub(crate) use tls::any_certificate;
 pub(crate) use tls::{handshake_problem, tls_acceptor, tls_connector};
 
 /// A whole answer, its body decoded.

@@ -144,6 +144,15 @@ pub(crate) fn tls_connector(cacert: Option<&Path>) -> Result<TlsConnector, Error
     Trust::new(&settings, Http::One)?.connector().map_err(Error::plan)
 }
 
+/// The connector to a server that is taken for what it says, whatever its certificate is.
+///
+/// # Errors
+/// TLS can't be set up.
+pub(crate) fn any_certificate() -> Result<TlsConnector, Error> {
+    let settings = Tls { insecure: true, ..Tls::default() };
+    Trust::new(&settings, Http::One)?.connector().map_err(Error::plan)
+}
+
 /// The acceptor of a server with a certificate in this file and its key in that one.
 ///
 /// # Errors

@@ -87,6 +87,7 @@ mod paused;
 mod pipes;
 mod plan;
 mod polls;
+mod postgres;
 mod public_types;
 mod queued;
 mod quotas;

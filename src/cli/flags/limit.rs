@@ -70,7 +70,7 @@ struct PacingFlags {
 /// The runs that share the limits.
 #[derive(Args)]
 struct SharingFlags {
-    /// With which runs the limits are shared: machine (all of the account on this machine), none, those of a limit server: https://HOST:PORT, unix:PATH, or those of Redis or Valkey: redis://HOST, rediss://USER@HOST, redis+unix:///PATH [default: machine]
+    /// With which runs the limits are shared: machine (all of the account on this machine), none, those of a limit server: https://HOST:PORT, unix:PATH, those of Redis or Valkey: redis://HOST, rediss://USER@HOST, redis+unix:///PATH, or those of PostgreSQL: postgres://USER@HOST/DATABASE [default: machine]
     #[arg(long = "share", value_name = "WITH")]
     share_with: Option<crate::limit::Sharing>,
     /// The source of the token for --share: env:NAME or file:PATH [default: env:THRONG_LIMIT_TOKEN]

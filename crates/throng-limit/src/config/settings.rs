@@ -114,7 +114,7 @@ impl FromStr for Sharing {
                 Ok(Sharing::Store(url.to_owned()))
             }
             _ => Err(format!(
-                "share is machine, none, the URL of a limit server such as https://limits.example:8098 or unix:/run/limits.sock, or that of Redis or Valkey such as redis://limits.example, not {text:?}"
+                "share is machine, none, the URL of a limit server such as https://limits.example:8098 or unix:/run/limits.sock, or that of Redis, Valkey or PostgreSQL such as redis://limits.example or postgres://me@limits.example/throng, not {text:?}"
             )),
         }
     }
