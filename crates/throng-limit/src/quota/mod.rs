@@ -36,7 +36,7 @@ pub use remote::{
     ValueStore,
 };
 #[cfg(test)]
-pub(crate) use remote::{Mailbox, MailboxHandle};
+pub(crate) use remote::{Mailbox, MailboxHandle, changed_text, kept};
 mod runs;
 mod salt;
 pub use salt::{is_salt_lost, salt};

@@ -30,3 +30,5 @@ pub(crate) use mailbox::{Mailbox, MailboxHandle};
 pub use message::{AccountRequests, Answer, Exchange, Request};
 pub use store::RemoteQuotaStore;
 pub use values::StoreStart;
+#[cfg(test)]
+pub(crate) use values::{changed_text, kept};
