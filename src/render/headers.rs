@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use http::Extensions;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::body::Body;
@@ -11,7 +11,7 @@ use super::escape_context::EscapeContext;
 use super::keys::looks_like_key;
 use super::settings::{Settings, texts};
 use super::static_value::StaticValue;
-use super::template::{RenderContext, Template, Templates};
+use super::template::{RenderContext, Template, TemplateScope, Templates};
 use crate::error::Error;
 
 /// The headers of all requests.
@@ -69,6 +69,32 @@ const FRAMING: [&str; 11] = [
 /// Whether a header decides where the request goes or where it ends: a row can't set it.
 pub fn is_framing(name: &HeaderName) -> bool {
     FRAMING.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
+}
+
+/// The value of a header: it is made once if it is the same for all rows.
+pub(super) enum HeaderText {
+    Fixed(HeaderValue),
+    OfRow(Template),
+}
+
+impl HeaderText {
+    pub fn new(template: Template, templates: &Templates) -> HeaderText {
+        let fixed = templates.fixed(template).and_then(header_value);
+        fixed.map_or(HeaderText::OfRow(template), HeaderText::Fixed)
+    }
+
+    /// The value for one row.
+    pub fn render(&self, scope: &TemplateScope<'_>) -> Result<HeaderValue, String> {
+        match self {
+            HeaderText::Fixed(value) => Ok(value.clone()),
+            HeaderText::OfRow(template) => header_value(&scope.render(*template)?)
+                .ok_or_else(|| "the value holds a control character".to_owned()),
+        }
+    }
+}
+
+fn header_value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).or_else(|_| HeaderValue::from_bytes(text.as_bytes())).ok()
 }
 
 impl Headers {

@@ -47,8 +47,8 @@ use body::Body;
 pub use cost::{CostExpressions, KEY_PLACEHOLDER, KeyTemplate, RequestCost};
 use cost::{CostTemplates, pool_keys, pool_templates};
 pub(crate) use escape_context::{EscapeContext, percent_encode};
-use headers::Headers;
 pub use headers::WrittenNames;
+use headers::{HeaderText, Headers};
 pub use hosts::Hosts;
 pub use keys::{EmbeddedKey, keys_in_data, keys_in_url, looks_like_key, may_be_key};
 pub(crate) use pieces::map_fixed;
@@ -67,7 +67,7 @@ use url::{HostOrigin, Url};
 /// Renders requests of rows. All checks that need no row have been made.
 pub struct Renderer {
     templates: Templates,
-    headers: Vec<(HeaderName, Template)>,
+    headers: Vec<(HeaderName, HeaderText)>,
     suppressed: SuppressHeaders,
     written: Option<WrittenNames>,
     shape: RequestShape,
@@ -155,13 +155,15 @@ impl Renderer {
         for key in &keys {
             context.vault.secrets().add(key);
         }
+        let of_rows = headers.of_rows.into_iter();
+        let of_rows = of_rows.map(|(name, text)| (name, HeaderText::new(text, &templates)));
         let renderer = Renderer {
+            headers: of_rows.collect(),
             templates,
             cost_templates,
             saved_path,
             uses_key,
             keys,
-            headers: headers.of_rows,
             suppressed: SuppressHeaders(headers.suppressed),
             written: None,
             shape,
@@ -385,11 +387,8 @@ impl Renderer {
             0 => HeaderMap::new(),
             many => HeaderMap::with_capacity(many + 4),
         };
-        for (name, template) in &self.headers {
-            let text = scope.render(*template).map_err(|why| format!("header {name}: {why}"))?;
-            let value = HeaderValue::from_str(&text)
-                .or_else(|_| HeaderValue::from_bytes(text.as_bytes()))
-                .map_err(|_| format!("header {name}: the value holds a control character"))?;
+        for (name, text) in &self.headers {
+            let value = text.render(scope).map_err(|why| format!("header {name}: {why}"))?;
             map.append(name, value);
         }
         Ok(map)

@@ -83,10 +83,23 @@ impl<'a> TemplateScope<'a> {
     /// Which value is missing or does not fit.
     pub fn render(&self, template: Template) -> Result<String, String> {
         let plain = self.templates.plain[template.0].as_ref();
-        match plain.and_then(|plain| plain.render(self.fields)) {
-            Some(text) => Ok(text),
-            None => self.render_by_engine(&self.templates.names[template.0]),
+        let mut text = String::with_capacity(plain.map_or(0, |plain| plain.length));
+        self.render_to(template, &mut text)?;
+        Ok(text)
+    }
+
+    /// Appends the template's text for the row.
+    ///
+    /// # Errors
+    /// Which value is missing or does not fit; then nothing is appended.
+    pub fn render_to(&self, template: Template, text: &mut String) -> Result<(), String> {
+        let plain = self.templates.plain[template.0].as_ref();
+        let start = text.len();
+        if plain.and_then(|plain| plain.render_to(self.fields, text)).is_none() {
+            text.truncate(start);
+            text.push_str(&self.render_by_engine(&self.templates.names[template.0])?);
         }
+        Ok(())
     }
 
     fn render_by_engine(&self, name: &str) -> Result<String, String> {
@@ -166,7 +179,7 @@ impl Object for RowValue {
 struct PlainTemplate {
     pieces: Vec<PlainPiece>,
     context: EscapeContext,
-    /// Estimated length of the text in bytes.
+    /// Estimated length of the text, in bytes.
     length: usize,
 }
 
@@ -177,10 +190,9 @@ enum PlainPiece {
 }
 
 impl PlainTemplate {
-    /// The text of a row; none if a field is no text or can't be escaped: then the engine
+    /// Appends the text of a row; none if a field is no text or can't be escaped: then the engine
     /// reports why.
-    fn render(&self, fields: &Fields) -> Option<String> {
-        let mut text = String::with_capacity(self.length);
+    fn render_to(&self, fields: &Fields, text: &mut String) -> Option<()> {
         for piece in &self.pieces {
             match piece {
                 PlainPiece::Text(fixed) => text.push_str(fixed),
@@ -189,7 +201,7 @@ impl PlainTemplate {
                 }
             }
         }
-        Some(text)
+        Some(())
     }
 
     /// Parses a template; none if it has more than texts and fields. `fields` are the
@@ -300,6 +312,14 @@ impl Templates {
         match tried {
             Err(error) if fails_every_row(error.kind()) => Err(reason(&error)),
             _ => Ok(()),
+        }
+    }
+
+    /// The text of a template that is the same for all rows, if it needs no engine.
+    pub fn fixed(&self, template: Template) -> Option<&str> {
+        match self.plain[template.0].as_ref()?.pieces.as_slice() {
+            [PlainPiece::Text(text)] => Some(text),
+            _ => None,
         }
     }
 

@@ -32,6 +32,8 @@ pub struct Url {
     filled_segments: Vec<usize>,
     query: Pairs,
     has_query: bool,
+    /// Estimated length of the URL of a row, in bytes.
+    length: usize,
 }
 
 /// The origin of a URL's host.
@@ -76,14 +78,16 @@ impl Url {
         };
         let origin = &text[..text.len() - path.len()];
         check_without_row(text)?;
+        let fixed_uri = (host == HostOrigin::Fixed).then(|| format!("{origin}/").parse());
+        let fixed_uri = fixed_uri.transpose();
+        let fixed_uri = fixed_uri.map_err(|error| format!("{origin:?} is not a URL: {error}"))?;
+        let query = Pairs::new(templates, query)?;
         Ok(Url {
-            fixed_uri: (host == HostOrigin::Fixed)
-                .then(|| format!("{origin}/").parse())
-                .transpose()
-                .map_err(|error| format!("{origin:?} is not a URL: {error}"))?,
+            fixed_uri,
+            length: text.len() + 32 + query.length(),
+            query,
             origin_length: (host == HostOrigin::Fixed && !origin.contains('#'))
                 .then_some(origin.len()),
-            query: Pairs::new(templates, query)?,
             base: templates.add(context, text)?,
             host,
             hosts,
@@ -113,7 +117,8 @@ impl Url {
 
     /// The URL of one row, whatever host it names.
     pub fn render_unchecked(&self, scope: &TemplateScope<'_>) -> Result<Uri, String> {
-        let mut url = scope.render(self.base)?;
+        let mut url = String::with_capacity(self.length);
+        scope.render_to(self.base, &mut url)?;
         // A `?` in the name of a field is no query.
         let mut separator = if self.has_query && url.contains('?') { "&" } else { "?" };
         match self.host {
@@ -306,6 +311,8 @@ pub struct Pairs(Vec<(String, MultiValue)>);
 #[derive(Debug)]
 struct MultiValue {
     single: Template,
+    /// Estimated length of the value, in bytes.
+    length: usize,
     /// The value as JSON, if it may be a list.
     list: Option<Template>,
 }
@@ -331,23 +338,40 @@ impl Pairs {
         text: &mut String,
     ) -> Result<(), String> {
         for (name, value) in &self.0 {
-            let mut add = |value: &str| {
-                text.push_str(separator);
-                text.push_str(name);
-                text.push('=');
-                text.push_str(value);
+            let start = text.len();
+            begin_pair(text, separator, name);
+            if let Err(why) = scope.render_to(value.single, text) {
+                text.truncate(start);
+                let items = value.items(scope).unwrap_or(Err(why));
+                for item in items.map_err(|why| format!("{name}: {why}"))? {
+                    begin_pair(text, separator, name);
+                    text.push_str(&item);
+                    separator = "&";
+                }
+            } else {
                 separator = "&";
-            };
-            value.for_each(scope, &mut add).map_err(|why| format!("{name}: {why}"))?;
+            }
         }
         Ok(())
     }
+
+    /// Estimated length of the pairs of a row, in bytes.
+    fn length(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len() + value.length + 2).sum()
+    }
+}
+
+fn begin_pair(text: &mut String, separator: &str, name: &str) {
+    text.push_str(separator);
+    text.push_str(name);
+    text.push('=');
 }
 
 impl MultiValue {
     fn new(templates: &mut Templates, text: &str) -> Result<MultiValue, String> {
         let fixed = |fixed: &str| utf8_percent_encode(fixed, SPECIAL).to_string();
         Ok(MultiValue {
+            length: text.len() + 16,
             single: templates.add(EscapeContext::Url, &map_fixed(text, fixed))?,
             list: if is_one_value(text) {
                 Some(templates.add(EscapeContext::JsonValue, text.trim())?)
@@ -357,31 +381,18 @@ impl MultiValue {
         })
     }
 
-    fn for_each(
-        &self,
-        scope: &TemplateScope<'_>,
-        add: &mut impl FnMut(&str),
-    ) -> Result<(), String> {
-        let why = match scope.render(self.single) {
-            Ok(value) => {
-                add(&value);
-                return Ok(());
-            }
-            Err(why) => why,
+    /// The items of a row's list, encoded, or which of them is no text; none if it is no list.
+    fn items(&self, scope: &TemplateScope<'_>) -> Option<Result<Vec<String>, String>> {
+        let json = scope.render(self.list?).ok()?;
+        let Ok(Value::Array(items)) = serde_json::from_str(&json) else {
+            return None;
         };
-        let list = self.list.and_then(|list| scope.render(list).ok());
-        let Some(Value::Array(items)) = list.and_then(|json| serde_json::from_str(&json).ok())
-        else {
-            return Err(why);
-        };
-        for item in items {
-            match item {
-                Value::String(text) => add(&percent_encode(&text)),
-                Value::Number(_) | Value::Bool(_) => add(&percent_encode(&item.to_string())),
-                _ => return Err(format!("the list holds {item}, which is not a text")),
-            }
-        }
-        Ok(())
+        let items = items.into_iter().map(|item| match item {
+            Value::String(text) => Ok(percent_encode(&text)),
+            Value::Number(_) | Value::Bool(_) => Ok(percent_encode(&item.to_string())),
+            _ => Err(format!("the list holds {item}, which is not a text")),
+        });
+        Some(items.collect())
     }
 }
 
