@@ -19,6 +19,10 @@ const MAX_BYTES: usize = 256 * 1024;
 /// Maximum time for which a record waits.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
+/// That for the first records of a chunk: the store then knows that the chunk does not end its
+/// workers, and does not give it up if they end soon for another reason.
+const FIRST_MAX_WAIT: Duration = Duration::from_millis(100);
+
 /// The chunks that a worker holds. Times are since any moment, the same for all calls.
 #[derive(Debug, Default)]
 pub(crate) struct HeldChunks {
@@ -51,6 +55,8 @@ struct HeldChunk {
     failed: usize,
     /// When the first record began to wait.
     since: Duration,
+    /// Whether records were handed over.
+    has_handed_over: bool,
     /// The commit that is on its way.
     on_its_way: Option<CommitSize>,
 }
@@ -82,6 +88,7 @@ impl HeldChunks {
             ok: 0,
             failed: 0,
             since: now,
+            has_handed_over: false,
             on_its_way: None,
         };
         self.chunks.insert(chunk, held);
@@ -177,6 +184,7 @@ impl HeldChunks {
         held.records = 0;
         let ok = std::mem::take(&mut held.ok) as u64;
         let failed = std::mem::take(&mut held.failed) as u64;
+        held.has_handed_over = true;
         held.on_its_way = Some(CommitSize { bytes: lines.len(), is_last });
         Some(Commit {
             lease: Lease { chunk: *chunk, token: held.token },
@@ -192,7 +200,7 @@ impl HeldChunks {
     /// The time at which the next records are to be handed over; none if no record waits.
     pub fn next_due(&self) -> Option<Duration> {
         let waiting = self.chunks.values().filter(|held| held.records > 0);
-        waiting.map(|held| held.since + MAX_WAIT).min()
+        waiting.map(HeldChunk::due_at).min()
     }
 
     /// Takes the outcome of a commit.
@@ -266,8 +274,13 @@ impl HeldChunk {
         let is_enough = self.records >= MAX_RECORDS
             || self.lines.len() >= MAX_BYTES
             || self.is_whole()
-            || now >= self.since + MAX_WAIT;
+            || now >= self.due_at();
         self.on_its_way.is_none() && waits && (all || is_enough)
+    }
+
+    /// When the first record has waited for long enough.
+    fn due_at(&self) -> Duration {
+        self.since + if self.has_handed_over { MAX_WAIT } else { FIRST_MAX_WAIT }
     }
 }
 
@@ -347,10 +360,13 @@ mod tests {
         assert_eq!(begin(&mut held).len(), 250);
         (0..99).for_each(|number| held.record(&record(number), NOW));
         assert_eq!(held.due(NOW, false), None);
-        assert!(held.due(NOW + MAX_WAIT, false).is_some_and(|it| !it.is_last));
-        assert_eq!(held.due(NOW + MAX_WAIT, true), None, "one at a time");
+        assert!(held.due(NOW + FIRST_MAX_WAIT, false).is_some_and(|it| !it.is_last));
+        assert_eq!(held.due(NOW + FIRST_MAX_WAIT, true), None, "one at a time");
         held.committed(3, &Outcome::Done);
-        (99..199).for_each(|number| held.record(&record(number), NOW));
+        held.record(&record(99), NOW);
+        assert_eq!(held.due(NOW + FIRST_MAX_WAIT, false), None, "the chunk is known to go on");
+        assert_eq!(held.next_due(), Some(NOW + MAX_WAIT));
+        (100..199).for_each(|number| held.record(&record(number), NOW));
         let commit = held.due(NOW, false).unwrap();
         assert_eq!(wire::records(&commit.records).unwrap().len(), 100);
         held.committed(3, &Outcome::Done);
