@@ -319,6 +319,8 @@ struct Collector<'a> {
     in_flight: HashMap<String, (u64, Instant)>,
     /// Whether the chunks of a detached job were listed once all of its rows are known.
     has_listed: bool,
+    /// Number of rows of a detached job that the store had lost when its chunks were listed.
+    lost: u64,
     state: JobState,
     /// When the run was asked to end.
     ending: Option<Instant>,
@@ -347,6 +349,7 @@ impl<'a> Collector<'a> {
             must_list: false,
             in_flight: HashMap::new(),
             has_listed: false,
+            lost: 0,
             state: JobState::Running,
             ending: None,
         }
@@ -434,6 +437,7 @@ impl<'a> Collector<'a> {
             self.heard = Instant::now();
             self.must_list = true;
         }
+        self.check_lost()?;
         if self.checked.elapsed() >= CHECK {
             self.checked = Instant::now();
             self.check()?;
@@ -442,7 +446,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Has chunks submitted again that the store has lost. Another command has submitted the rows
-    /// of a detached job, of which none may be missing.
+    /// of a detached job: those that are lost are counted.
     fn find_lost(&mut self, waiting: &[WaitingChunk], upto: u64) -> Result<(), QueueError> {
         let remote = self.remote;
         if !remote.is_detached {
@@ -453,15 +457,22 @@ impl<'a> Collector<'a> {
             return Ok(());
         }
         let unusable = |text| QueueError { may_pass: false, text };
-        let lost = remote.outstanding().count_lost(waiting).map_err(unusable)?;
-        if lost == 0 {
+        self.lost = remote.outstanding().count_lost(waiting).map_err(unusable)?;
+        Ok(())
+    }
+
+    /// Ends a detached job once no other rows than those that the store has lost are left: the
+    /// records of the others are paid for, and come still.
+    fn check_lost(&self) -> Result<(), QueueError> {
+        let (lost, left) = (self.lost, self.remote.outstanding().rows());
+        if lost == 0 || left != lost {
             return Ok(());
         }
-        let (job, store) = (&remote.job, &remote.store);
+        let (job, store) = (&self.remote.job, &self.remote.store);
         let text = format!(
             "{lost} rows of the job {job} are neither in {store} nor among the records: the store has lost them; end it by `throng cancel {store} {job}`, and `throng run` with this output and --resume asks for the rows that are left"
         );
-        Err(unusable(text))
+        Err(QueueError { may_pass: false, text })
     }
 
     /// Hands the records of waiting batches to the writer; gives the number of batches.

@@ -383,5 +383,5 @@ fn write(
     }
     // What can't be removed counts for no other process.
     let _ = database.remove_failures(process);
-    removed
+    removed + database.shrink_to(max_size).unwrap_or(0)
 }

@@ -435,7 +435,9 @@ fn kills_and_resumes_leave_each_row_one_record_and_both_limits_hold() {
     assert_one_record_per_row(&records, 300);
     let by_target = by_target(&records);
     assert_eq!(place.json("summary.json")["targets"], json!(by_target));
-    assert!(by_target["first"] <= 20 && by_target["first"] + by_target["second"] == 300);
+    // A kill may lose all that the first one has answered.
+    let of_first = by_target.get("first").copied().unwrap_or_default();
+    assert!(of_first <= 20 && of_first + by_target["second"] == 300, "{by_target:?}");
     assert!(first.judgement().requests <= 20);
     assert_kept(&first);
     assert_kept(&second);

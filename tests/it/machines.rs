@@ -86,7 +86,8 @@ impl Drop for Machines {
 
 #[test]
 fn four_machines_keep_one_limit_and_each_has_a_part_of_it() {
-    for (rate, rows) in [("22/1s", 22), ("1000/1s", 750)] {
+    // None is through before the others have begun: a run has more rows than a period has units.
+    for (rate, rows) in [("22/1s", 30), ("1000/1s", 1_100)] {
         let machines = Machines::new(rate);
         let runs: Vec<Running> =
             (0..4).map(|machine| machines.run(rate, machine, rows).start()).collect();
@@ -98,6 +99,18 @@ fn four_machines_keep_one_limit_and_each_has_a_part_of_it() {
         let shown = shown.exits(0).stdout;
         assert!(shown.contains(rate), "{shown}");
     }
+}
+
+#[test]
+fn shards_that_share_a_limit_are_not_held_to_a_part_of_it() {
+    // Three units can't be divided among four shards.
+    let machines = Machines::new("3/300ms");
+    let shard = |index| machines.run("3/300ms", index, 12).arg("--shard", &format!("{index}/4"));
+    let runs: Vec<Running> = (1..=4).map(|index| shard(index).start()).collect();
+    for ended in runs.into_iter().map(Running::ends) {
+        ended.with_code(0);
+    }
+    machines.held(12);
 }
 
 #[test]

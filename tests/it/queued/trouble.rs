@@ -119,9 +119,10 @@ fn the_store_stands_still_and_each_row_has_one_record() {
 
 #[test]
 fn a_worker_that_sleeps_beyond_its_lease_hands_over_nothing_afterwards() {
-    let machines = Machines::new(400, "200/1s", "50ms");
+    let machines = Machines::new(400, "200/1s", "500ms");
     let collector = machines.collector().flags("--lease 1s --chunk 50").start();
     let mut workers = machines.workers(2);
+    // It waits for answers then.
     machines.until_requests(100);
     workers[0].signal("-STOP");
     // The other one does all rows.

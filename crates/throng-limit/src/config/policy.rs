@@ -94,7 +94,7 @@ impl Policy {
             scope: self.scope(limit.details.per.as_ref().or(settings.per.as_ref())),
         };
         let rules = Rule::of_limit(limit, settings, target, self.waits());
-        self.add_rules(rules, settings.shard, limit.details.share.or(settings.share))
+        self.add_rules(rules, settings.dividing_shard(), limit.details.share.or(settings.share))
     }
 
     /// Adds rules, and beside each of them the part of the run's shard.
@@ -118,7 +118,7 @@ impl Policy {
             let scope = self.scope(settings.per.as_ref());
             let target = RuleTarget { unit: 0, scope };
             let rules = Rule::beside(settings, target, self.waits());
-            self.add_rules(rules, settings.shard, None)?;
+            self.add_rules(rules, settings.dividing_shard(), None)?;
         }
         Ok(())
     }

@@ -71,7 +71,8 @@ impl Rule {
         waits: Waits,
     ) -> Vec<Rule> {
         let (details, spec) = (&limit.details, limit.counting.spec());
-        let share = details.share.or(settings.share).filter(|_| settings.shard.is_none());
+        let share =
+            details.share.or(settings.share).filter(|_| settings.dividing_shard().is_none());
         let units = share.map_or(limit.amount.units, |share| share.of(limit.amount.units));
         let of_requests = limit.unit.is_none();
         let can_spread = units > 1 && spec.is_spreadable;

@@ -103,6 +103,13 @@ pub enum Sharing {
     Store(String),
 }
 
+impl Settings {
+    /// The shard that has its part of each limit; none where a store has the limits of all shards.
+    pub(crate) fn dividing_shard(&self) -> Option<Shard> {
+        self.shard.filter(|_| !matches!(self.sharing, Sharing::Store(_)))
+    }
+}
+
 impl FromStr for Sharing {
     type Err = String;
 
