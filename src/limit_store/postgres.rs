@@ -219,8 +219,9 @@ fn is_there(code: &SqlState) -> bool {
 /// The statement that begins a memory in the place of the one with this id.
 fn begin(before: &str, since: &str) -> String {
     let id = format!("{:016x}", rand::random::<u64>());
-    let begin = BEGIN.replace("{id}", &id).replace("{before}", before);
-    begin.replace("{since}", since).replace("{facts}", FACTS)
+    let begin = BEGIN.replace("{id}", &id).replace("{since}", since).replace("{facts}", FACTS);
+    // The last one, and quoted: who may write the table must not write statements.
+    begin.replace("{before}", &before.replace('\'', "''"))
 }
 
 fn facts_of(rows: &[Row]) -> Option<ServerFacts> {

@@ -1,4 +1,4 @@
--- Begins another memory with the id {id} in the place of the one with the id {before}. No other
+-- Begins another memory in the place of the one that was read. No other
 -- statement changes a value meanwhile: the lock is held until the end of the transaction.
 WITH {facts}
 INSERT INTO throng_limits (account, version, value, kept)
