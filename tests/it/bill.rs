@@ -88,16 +88,17 @@ fn the_bill_is_the_server_s_also_after_errors_and_refusals() {
 
 #[test]
 fn a_budget_is_never_passed_by_four_workers_kills_and_resumes() {
-    let latency = "uniform:0ms:5ms".parse().unwrap();
+    let latency = "uniform:0ms:20ms".parse().unwrap();
     let (place, mock) = (Place::new(), mock(Settings { latency, ..Settings::default() }));
     let job = prompts(&place, &mock, 3_000);
-    // What is in flight at a kill is billed, and may not have arrived.
+    // What is in flight at a kill is billed, and may not have arrived. The budget is enough for
+    // some 470 answers: the kills come long before its end.
     let ask = |budget: f64, at_a_time: u32| {
         let flags = format!("-w 4 -c {at_a_time} --budget {budget}usd");
         ask(&place, &job).flags(&flags)
     };
     let budget = 0.02;
-    for after in [200, 400] {
+    for after in [150, 300] {
         let running = ask(budget, 1).start();
         until("some answers", || mock.judgement().usage.answers >= after);
         running.signal("-KILL");
@@ -109,9 +110,11 @@ fn a_budget_is_never_passed_by_four_workers_kills_and_resumes() {
     ask(budget, 1).exits(3).says("the budget of $0.02 (budget or --budget) is used up");
     assert!(billed(&mock) <= budget, "{}", billed(&mock));
     assert!(billed(&mock) >= budget * 0.9, "{}", billed(&mock));
+    // What is left is too little for one row; each worker may have a cheaper one.
     let before = mock.judgement().requests;
     ask(budget, 1).exits(3);
-    assert_eq!(mock.judgement().requests, before, "a budget that is used up allows nothing");
+    assert!(mock.judgement().requests <= before + 4, "a budget that is used up goes on");
+    assert!(billed(&mock) <= budget, "{}", billed(&mock));
     ask(1.0, 10).exits(0);
     let (total, billed) = (bill(&place)["total_usd"].as_f64().unwrap(), billed(&mock));
     assert!(billed <= total && total <= billed * 1.01, "{total} and not {billed}");

@@ -380,7 +380,11 @@ fn a_row_that_one_target_has_failed_waits_for_one_that_comes_back_as_long_as_it_
     let soon =
         "retry = { retries = 0, brake = false, outage-after = \"100ms\", outage-failures = 3 }";
     let job = job(&place, 6, servers, soon, "on = \"404\"\nlimit.rate = \"3/1h\"");
-    let running = ask(&place, &job).flags("--max-wait 30s").start();
+    let events = place.path("events.jsonl");
+    let running = ask(&place, &job).flags("--max-wait 30s").arg("--events", &events).start();
+    // Before an outage is known, an answer to one row would be the failure of the others.
+    let has = |text: &str| std::fs::read_to_string(&events).is_ok_and(|it| it.contains(text));
+    until("the outage of the second", || has("\"breaker_opened\""));
     until("the rows at the first", || first.came().len() == 6);
     gateway.turn(Way::Through);
     running.ends().with_code(1);
