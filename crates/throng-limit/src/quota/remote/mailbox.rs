@@ -113,6 +113,9 @@ const STALE: Duration = Duration::from_millis(100);
 const AT_ONCE: Duration = Duration::from_millis(100);
 /// Part of a limit's units that are asked for at once at most.
 const LARGEST_PART: u64 = 4;
+/// Part of the units of a large request that the first one is for: a window that fills slowly at
+/// first does so in each period after it.
+const FIRST_PART: u64 = 4;
 /// The usual time until an exchange is answered.
 const ROUND_TRIP: Duration = Duration::from_millis(1);
 
@@ -139,27 +142,25 @@ impl Mailbox {
     pub fn open(&mut self, account: String, quota: &Quota) -> u64 {
         let number = self.slots_made;
         self.slots_made += 1;
-        let terms = Terms::of(quota);
-        self.slots.insert(
-            number,
-            Slot {
-                account,
-                quota: quota.clone(),
-                terms,
-                posted: None,
-                kept: 0,
-                arrived: Vec::new(),
-                unclaimed: 0,
-                refusal: None,
-                leased_from: Time::ZERO,
-                paused: Time::ZERO,
-                last: Answer::default(),
-                block: 1,
-                claimed: Time::ZERO,
-                is_known: false,
-                has_ended: false,
-            },
-        );
+        let mut slot = Slot {
+            account,
+            quota: quota.clone(),
+            terms: Terms::of(quota),
+            posted: None,
+            kept: 0,
+            arrived: Vec::new(),
+            unclaimed: 0,
+            refusal: None,
+            leased_from: Time::ZERO,
+            paused: Time::ZERO,
+            last: Answer::default(),
+            block: 1,
+            claimed: Time::ZERO,
+            is_known: false,
+            has_ended: false,
+        };
+        slot.block = (slot.largest_block() / FIRST_PART).max(1);
+        self.slots.insert(number, slot);
         number
     }
 
