@@ -1,6 +1,7 @@
-//! The limiter around another client and a job: both together keep what the server allows.
+//! The limiter around another client and a job: both together keep what the server allows. With
+//! the URL of a store, so do all such programs on any machine.
 //!
-//! `cargo run --example shared_limiter -- http://127.0.0.1:8080`
+//! `cargo run --example shared_limiter -- http://127.0.0.1:8080 redis://127.0.0.1`
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -23,10 +24,15 @@ fn status_of(address: &str, path: &str) -> std::io::Result<u16> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let api = std::env::args().nth(1).ok_or("give the URL of the API")?;
+    let mut arguments = std::env::args().skip(1);
+    let api = arguments.next().ok_or("give the URL of the API")?;
     let address = api.strip_prefix("http://").ok_or("an http:// URL")?;
-    let limiter =
-        RateLimiter::builder().limit("20/500ms".parse()?).linger(Duration::from_secs(5)).build()?;
+    let mut limits =
+        RateLimiter::builder().limit("20/500ms".parse()?).linger(Duration::from_secs(5));
+    if let Some(store) = arguments.next() {
+        limits = limits.account("items").share(throng::shared_store(&store)?);
+    }
+    let limiter = limits.build()?;
 
     let job = Job::builder()
         .rows((0..30).map(|id| json!({ "id": id })))
@@ -42,5 +48,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("10 by hand, {} by the job", job.wait()?.rows.ok);
     println!("at most {} in any 500 ms", limiter.snapshot().limits[0].most);
+    limiter.close();
     Ok(())
 }

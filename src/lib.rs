@@ -124,6 +124,7 @@ mod judge;
 mod limit_server;
 mod limit_store;
 mod quota_store;
+pub use quota_store::shared_store;
 pub use throng_limit as limit;
 mod pages;
 mod poll;

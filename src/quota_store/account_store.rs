@@ -111,13 +111,22 @@ impl StoreAccess {
         })
     }
 
+    /// A connection on which the store has answered, and the salt of its accounts' names.
+    ///
+    /// # Errors
+    /// It doesn't answer, or refuses.
+    pub fn ledger(&self) -> Result<(Box<dyn Ledger>, [u8; 32]), Error> {
+        let mut open = self.connect()?;
+        let salt = open.salt().map_err(|error| Error::plan(error.to_string()))?;
+        Ok((open.into_ledger(), salt))
+    }
+
     /// Opens the accounts of the store.
     ///
     /// # Errors
     /// It doesn't answer, or refuses.
     pub fn open(&self, account: &QuotaAccount) -> Result<AccountStore, Error> {
-        let mut ledger = self.connect()?;
-        let salt = ledger.salt().map_err(|error| Error::plan(error.to_string()))?;
+        let (ledger, salt) = self.ledger()?;
         let outages: Arc<Mutex<StoreOutages>> = Arc::default();
         let noted = outages.clone();
         let announce = move |error: Option<&LedgerError>| {
@@ -128,12 +137,8 @@ impl StoreAccess {
                 outages.first = error.to_string();
             }
         };
-        let store = RemoteQuotaStore::start(
-            ledger.into_ledger(),
-            names_of(salt, account),
-            Box::new(announce),
-        )
-        .map_err(|error| Error::stopped(error.to_string()))?;
+        let store = RemoteQuotaStore::start(ledger, names_of(salt, account), Box::new(announce));
+        let store = store.map_err(|error| Error::stopped(error.to_string()))?;
         Ok(AccountStore::Remote { store, salt, outages })
     }
 }

@@ -7,6 +7,7 @@ mod account;
 mod account_store;
 mod legacy;
 mod location;
+mod shared;
 
 use std::collections::HashMap;
 use std::io;
@@ -23,6 +24,7 @@ use crate::limit::{
 pub use account::QuotaAccount;
 pub use account_store::{AccountStore, StoreAccess};
 pub use location::directory;
+pub use shared::shared_store;
 
 /// Opens the accounts in a directory, which is created if it doesn't exist.
 ///

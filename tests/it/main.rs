@@ -66,6 +66,7 @@ mod jobs;
 mod kept;
 mod keys;
 mod kinds;
+mod limiters;
 mod limits;
 mod lists;
 mod locks;

@@ -76,9 +76,9 @@ pub enum LimitError {
         /// The text.
         name: String,
     },
-    /// The files that share the limits with other processes can't be used.
+    /// The files or the store that share the limits with other processes can't be used.
     Store {
-        /// What is wrong with them.
+        /// What is wrong.
         problem: String,
     },
 }
@@ -189,7 +189,8 @@ pub enum AcquireError {
         /// When the limits allow it.
         free_in: Duration,
     },
-    /// The store that counts a limit for longer than this process lives has failed.
+    /// The store that counts a limit for longer than this process lives has failed, or does not
+    /// answer.
     Store {
         /// What has happened to it.
         problem: String,

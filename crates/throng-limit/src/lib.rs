@@ -48,6 +48,7 @@ pub use server::SlowStart;
 mod window;
 
 mod quota;
+pub use quota::SharedStore;
 #[doc(hidden)]
 pub use quota::{
     AccountLimits, AccountNames, AccountRequests, Answer, ChangedValue, ClockReading,

@@ -61,18 +61,22 @@ impl Redis {
 
     /// Kills the server and starts it anew with what its file had before.
     pub fn restart_with(&mut self, name: &str) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.kill();
         let (from, to) = (self.place.path(name), self.place.path("appendonlydir"));
         std::fs::remove_dir_all(&to).unwrap();
         std::fs::rename(&from, &to).unwrap();
         self.restart();
     }
 
+    pub fn kill(&mut self) {
+        // A stopped process ends by nothing else.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Kills the server and starts it anew, with what is in its file.
     pub fn restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.kill();
         self.child = spawn(&self.place, self.port, &self.settings);
         self.is_ready();
     }
@@ -88,8 +92,6 @@ fn spawn(place: &Place, port: u16, settings: &[String]) -> Child {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // A stopped process ends by nothing else.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::{Guard, Limit, Policy, Settings, Shape, check_account};
 use crate::error::LimitError;
 use crate::gate::limiter::RateLimiter;
-use crate::quota::{FileQuotaStore, NamedAccount, state_directory};
+use crate::quota::{FileQuotaStore, NamedAccount, QuotaStore, SharedStore, state_directory};
 
 /// The limits of a [`RateLimiter`]: all of them hold at once.
 ///
@@ -32,6 +32,7 @@ pub struct RateLimiterBuilder {
     settings: Settings,
     account: Option<String>,
     state_directory: Option<PathBuf>,
+    share: Option<SharedStore>,
 }
 
 impl RateLimiterBuilder {
@@ -109,21 +110,58 @@ impl RateLimiterBuilder {
         self
     }
 
+    /// Shares the limits of the [account](RateLimiterBuilder::account) through this store, in the place
+    /// of files: with limiters on any machine that name the same account, and with
+    /// `throng run --account NAME --share URL`. `throng::shared_store` has the store of a URL.
+    ///
+    /// While the store does not answer, permits are given until their lease ends, after a second or a
+    /// 60th of the period. From then on [`acquire`](RateLimiter::acquire) waits until the store answers
+    /// again, and [`acquire_until`](RateLimiter::acquire_until) and
+    /// [`try_acquire`](RateLimiter::try_acquire) give
+    /// [`AcquireError::Store`](crate::AcquireError::Store). A program that ends calls
+    /// [`close`](RateLimiter::close), so that others have the units that it has not used.
+    pub fn share(mut self, store: SharedStore) -> RateLimiterBuilder {
+        self.share = Some(store);
+        self
+    }
+
     /// Makes the limiter. Without a limit, it counts what the server says, and obeys it.
+    ///
+    /// A limiter that shares its limits through a store waits here for the store's first answer.
     ///
     /// # Errors
     /// The limits don't fit together, or can't be shared.
     pub fn build(&self) -> Result<RateLimiter, LimitError> {
         let policy = Policy::new(&self.settings, Duration::ZERO)?;
         let limiter = RateLimiter::of_policy(&policy).made_of(&self.settings);
-        if let Some(account) = &self.account {
-            check_account(account)?;
-            limiter.use_store(Arc::new(self.open_store(account)?));
+        if let Some(store) = self.open_store()? {
+            limiter.use_store(store);
         }
         Ok(limiter)
     }
 
-    fn open_store(&self, account: &str) -> Result<FileQuotaStore, LimitError> {
+    /// What the limits are shared through, if they are.
+    fn open_store(&self) -> Result<Option<Arc<dyn QuotaStore>>, LimitError> {
+        let unshared = |problem: &str| Err(LimitError::Store { problem: problem.to_owned() });
+        if let Some(account) = &self.account {
+            check_account(account)?;
+        }
+        match (&self.account, &self.share) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => unshared("in a store they are those of an account: name one"),
+            (Some(_), Some(_)) if self.state_directory.is_some() => {
+                unshared("a store and a directory are both named: leave one of them out")
+            }
+            (Some(account), Some(store)) => {
+                let opened = store.account(account);
+                let opened = opened.map_err(|it| LimitError::Store { problem: it.reason })?;
+                Ok(Some(Arc::new(opened)))
+            }
+            (Some(account), None) => Ok(Some(Arc::new(self.open_files(account)?))),
+        }
+    }
+
+    fn open_files(&self, account: &str) -> Result<FileQuotaStore, LimitError> {
         let usual = || state_directory(&|name| std::env::var(name).ok());
         let Some(directory) = self.state_directory.clone().or_else(usual) else {
             let problem = "neither HOME nor XDG_STATE_HOME is set: set one of them".to_owned();

@@ -102,6 +102,12 @@ impl LimitSet {
         all
     }
 
+    /// The quota store, if there is one.
+    #[must_use]
+    pub fn store(&self) -> Option<&Arc<dyn QuotaStore>> {
+        self.store.as_ref()
+    }
+
     /// Why the quota store gives no units any more, if so.
     #[must_use]
     pub fn store_error(&self) -> Option<String> {

@@ -60,6 +60,9 @@ pub struct LimiterSnapshot {
     pub paused: Option<Duration>,
     /// When the first attempt that waits, or waited last, has its permit, as far as known.
     pub free_in: Option<Duration>,
+    /// Why the store that the limits are [shared](RateLimiterBuilder::share) through gives no units
+    /// now, if so.
+    pub outage: Option<String>,
 }
 
 impl RateLimiter {
@@ -152,7 +155,8 @@ impl RateLimiter {
     /// Waits for a permit until this time.
     ///
     /// # Errors
-    /// Those of [`acquire`](RateLimiter::acquire), and `NotInTime` at the deadline.
+    /// Those of [`acquire`](RateLimiter::acquire), and at the deadline `NotInTime`, or `Store` while
+    /// the store that the limits are shared through does not answer.
     pub async fn acquire_until(
         &self,
         cost: impl Into<Cost>,
@@ -163,7 +167,8 @@ impl RateLimiter {
             return Ok(Permit::unlimited(self.core.clone(), cost, ended));
         }
         let deadline = self.now().after(timer::time_until(deadline));
-        let (acquired, now) = Acquire::new(&self.core, &cost, Some(deadline)).await?;
+        let acquired = Acquire::new(&self.core, &cost, Some(deadline)).await;
+        let (acquired, now) = acquired.map_err(|error| self.explained(error))?;
         Ok(Permit::new(self.core.clone(), cost, acquired, now))
     }
 
@@ -179,15 +184,17 @@ impl RateLimiter {
     /// ```
     ///
     /// # Errors
-    /// Those of [`acquire`](RateLimiter::acquire), and `NotInTime` if it would have to wait.
+    /// Those of [`acquire`](RateLimiter::acquire), and, if it would have to wait, `NotInTime`, or
+    /// `Store` while the store that the limits are shared through does not answer.
     pub fn try_acquire(&self, cost: impl Into<Cost>) -> Result<Permit, AcquireError> {
         let mut cost = cost.into();
         if let Some(ended) = self.complete(&mut cost)? {
             return Ok(Permit::unlimited(self.core.clone(), cost, ended));
         }
         let (mut state, now) = self.core.enter();
-        let acquired = state.take_first(now, &cost)?;
+        let acquired = state.take_first(now, &cost);
         drop(state);
+        let acquired = acquired.map_err(|error| self.explained(error))?;
         Ok(Permit::new(self.core.clone(), cost, acquired, now))
     }
 
@@ -321,6 +328,18 @@ impl RateLimiter {
             waiting: self.waiting(),
             paused: self.paused(),
             free_in: self.free_in(),
+            outage: self.outage(),
+        }
+    }
+
+    /// The error of an attempt that has no permit in time: it is the store's while that does not
+    /// answer.
+    fn explained(&self, error: AcquireError) -> AcquireError {
+        match self.outage() {
+            Some(problem) if matches!(error, AcquireError::NotInTime { .. }) => {
+                AcquireError::Store { problem }
+            }
+            _ => error,
         }
     }
 
@@ -361,18 +380,31 @@ impl RateLimiter {
         self.core.lock().limits.set_max_wait(max_wait);
     }
 
-    /// Nothing more will be sent: the store gets back the units that were not used. A store
-    /// that is busy for more than a second finds that out for itself.
-    #[doc(hidden)]
+    /// Ends the use of limits that are [shared](RateLimiterBuilder::share): nothing more will be sent,
+    /// and requests that are not answered count as lost. Waits until the store knows, for 3 s at
+    /// most. A limiter that is dropped tells the store, too, and does not wait for it: where the
+    /// program ends at the same time, the store may not hear of it, and the units that it has
+    /// leased count for longer.
     pub fn close(&self) {
         const TRIES: u32 = 100;
         for _ in 0..TRIES {
             let now = self.now();
             if self.core.lock().limits.close(now) {
-                return;
+                break;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+        let store = self.core.lock().limits.store().cloned();
+        if let Some(store) = store {
+            store.end();
+        }
+    }
+
+    /// Why the store that the limits are shared through gives no units now, if so.
+    fn outage(&self) -> Option<String> {
+        let state = self.core.lock();
+        let store = state.limits.store()?;
+        store.trouble().or_else(|| store.outage())
     }
 
     /// Why the store gives no units any more, if so.

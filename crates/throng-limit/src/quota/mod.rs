@@ -32,8 +32,8 @@ mod machine;
 mod remote;
 pub use remote::{
     AccountLimits, AccountRequests, Answer, ChangedValue, Conflicts, Exchange, Ledger, LedgerError,
-    LimitBalance, RemoteQuotaStore, Request, StoreMemory, StoreStart, StoredValue, ValueLedger,
-    ValueStore,
+    LimitBalance, RemoteQuotaStore, Request, SharedStore, StoreMemory, StoreStart, StoredValue,
+    ValueLedger, ValueStore,
 };
 #[cfg(test)]
 pub(crate) use remote::{Mailbox, MailboxHandle, changed_text, kept};

@@ -13,6 +13,15 @@ pub trait QuotaStore: fmt::Debug + Send + Sync {
 
     /// Why the store gives no units any more, if so.
     fn trouble(&self) -> Option<String>;
+
+    /// Why the store does not answer now, if so: it may again later.
+    fn outage(&self) -> Option<String> {
+        None
+    }
+
+    /// Waits for a short time until the store knows all that was sent, once the limits are closed.
+    /// It gives no units any more.
+    fn end(&self) {}
 }
 
 /// The owner of an account.

@@ -189,7 +189,8 @@ impl Mailbox {
         if self.failure.is_some() {
             return LeaseReply::Failed;
         }
-        let Some(slot) = self.slots.get_mut(&number) else { return LeaseReply::Failed };
+        let open = self.slots.get_mut(&number).filter(|slot| !slot.has_ended);
+        let Some(slot) = open else { return LeaseReply::Failed };
         let reply = slot.ask(now, request);
         if slot.has_news() {
             self.news.insert(number);

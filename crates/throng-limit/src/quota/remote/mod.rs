@@ -4,7 +4,7 @@
 //! out. `account` is the arithmetic of such a store, which is the same for all: it applies the
 //! requests of a run to the limits of an account. `mailbox` has the requests of all limiters of
 //! a run, and `store` the thread that takes them to the ledger, so that no limiter waits for a
-//! network. `compared` is a ledger over a store of others that changes values by comparing their
+//! network; `shared` is such a store for the limiter of a program. `compared` is a ledger over a store of others that changes values by comparing their
 //! versions, and `values` the value of an account there.
 //!
 //! **Guarantee.** Times cross as ages, which the store takes from its own clock when it reads
@@ -20,6 +20,7 @@ mod compared;
 mod ledger;
 mod mailbox;
 mod message;
+mod shared;
 mod store;
 mod values;
 pub use account::{AccountLimits, LimitBalance, StoreMemory};
@@ -28,6 +29,7 @@ pub use ledger::{Ledger, LedgerError};
 #[cfg(test)]
 pub(crate) use mailbox::{Mailbox, MailboxHandle};
 pub use message::{AccountRequests, Answer, Exchange, Request};
+pub use shared::SharedStore;
 pub use store::RemoteQuotaStore;
 pub use values::StoreStart;
 #[cfg(test)]
