@@ -33,6 +33,7 @@ struct Settings {
     per_key: Vec<String>,
     account: Option<String>,
     state_directory: Option<PathBuf>,
+    share: Option<String>,
     in_flight: Option<u64>,
     spacing: Option<f64>,
     guard: String,
@@ -63,6 +64,9 @@ impl Settings {
         }
         if let Some(directory) = &self.state_directory {
             builder = builder.state_directory(directory);
+        }
+        if let Some(url) = &self.share {
+            builder = builder.share(throng::shared_store(url)?);
         }
         builder.guard(guard(&self.guard)).shape(shape(&self.shape)).build()
     }
@@ -118,6 +122,13 @@ impl Limiter {
         let limiter = self.inner.get()?;
         let pause = wait::duration(Some(seconds)).unwrap_or_default();
         py.detach(|| limiter.pause_for(pause));
+        Ok(())
+    }
+
+    /// Nothing more will be sent: the store of shared limits gets back what was not used.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let limiter = self.inner.get()?;
+        py.detach(|| limiter.close());
         Ok(())
     }
 

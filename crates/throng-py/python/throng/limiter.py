@@ -1,10 +1,13 @@
 """The rate limiter by itself, beside any client."""
 
 import asyncio
+import atexit
+import contextlib
 import json
 import math
 import operator
 import os
+import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -25,7 +28,8 @@ class RateLimiter:
 
     A limit is a text such as ``"300/1m"``, ``"90000 tokens/1m"`` or ``"bucket:10/1s"``, as in a
     job's ``rate``. Threads and event loops may share a limiter. Processes share the limits of an
-    ``account``, with one another and with ``throng run --account``::
+    ``account``, with one another and with ``throng run --account``, on one machine or, by
+    ``share="redis://…"``, on any::
 
         limiter = throng.RateLimiter("300/1m", "90000 tokens/1m", account="openai")
 
@@ -46,11 +50,13 @@ class RateLimiter:
         shape: Literal["auto", "burst", "spread"] = "auto",
         linger: Seconds | None = None,
         state_directory: str | os.PathLike[str] | None = None,
+        share: str | None = None,
     ) -> None:
         """
         :param limits: limits of all requests together
         :param per_key: limits that each ``key`` of `acquire` has for itself
-        :param account: the name under which processes of this machine share the limits
+        :param account: the name under which processes share the limits, those of this machine
+            unless ``share`` says more
         :param in_flight: the maximum number of requests that are unanswered at a time
         :param spacing: the least time between two requests
         :param guard: what the limits are proven against: arrivals at the server (``strict``), or
@@ -59,6 +65,10 @@ class RateLimiter:
         :param linger: the time for which a request that was given up may still arrive; 30 s
             if not given, and no less than the timeout of your requests
         :param state_directory: where the use of an account's limits is kept
+        :param share: the URL of a store through which the account's limits are shared with other
+            machines: ``redis://HOST``, ``postgres://USER@HOST/DATABASE``, or a limit server's
+            ``https://HOST:PORT`` or ``unix:PATH``. While it does not answer, no permit is given
+            once those that are leased are used or their lease has ended
         """
         for limit in limits:
             if not isinstance(limit, str):
@@ -78,8 +88,11 @@ class RateLimiter:
             "guard": guard,
             "shape": shape,
             "linger": _time("linger", linger),
+            "share": share,
         }
         self._native = _throng.Limiter(self._settings)
+        if share is not None:
+            _shared.add(self)
         self._counts_in_flight = in_flight is not None
 
     def acquire(
@@ -121,8 +134,9 @@ class RateLimiter:
 
     def __repr__(self) -> str:
         limits = [*self._settings["limits"], *self._settings["per_key"]]
-        account = self._settings["account"]
-        shown = [repr(limit) for limit in limits] + ([f"{account=}"] if account else [])
+        named = {name: self._settings[name] for name in ("account", "share")}
+        shown = [repr(limit) for limit in limits]
+        shown += [f"{name}={value!r}" for name, value in named.items() if value is not None]
         return f"RateLimiter({', '.join(shown)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -132,6 +146,18 @@ class RateLimiter:
                 "account (account=\"NAME\") to share its limits with other processes"
             )
         return _again, (self._settings,)
+
+
+# Limiters whose stores hear, when the interpreter ends, of the units that were not used.
+_shared: "weakref.WeakSet[RateLimiter]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for limiter in list(_shared):
+        # In a process that was forked the limiter is its parent's.
+        with contextlib.suppress(RuntimeError):
+            limiter._native.close()
 
 
 def _again(settings: dict[str, Any]) -> RateLimiter:
@@ -224,7 +250,9 @@ class Acquisition:
             raise
 
     def _too_late(self) -> TimeoutError:
-        return TimeoutError(f"no permit was free within {self._timeout or 0:g} s")
+        outage = json.loads(self._native.snapshot())["outage"]
+        why = f": {outage}" if outage else ""
+        return TimeoutError(f"no permit was free within {self._timeout or 0:g} s{why}")
 
     def __await__(self) -> Generator[Any, None, "Permit"]:
         return self._wait().__await__()
