@@ -18,90 +18,11 @@ import argparse
 import json
 import os
 import signal
-import socket
 import subprocess
 import tempfile
-import threading
 import time
-import urllib.request
 
-THRONG = os.environ.get("THRONG", "target/release/throng")
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-class Redis:
-    """A server that appends what it is given to a file, each second."""
-
-    def __init__(self, directory):
-        self.directory, self.port = directory, free_port()
-        self.start()
-
-    def start(self):
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--dir", self.directory, "--save", "",
-             "--appendonly", "yes", "--appendfsync", "everysec"], stdout=subprocess.DEVNULL)
-        while self.ask("PING") != "PONG":
-            time.sleep(0.01)
-
-    def ask(self, *command):
-        answer = subprocess.run(["redis-cli", "-p", str(self.port), *command],
-                                capture_output=True, text=True)
-        return answer.stdout.strip()
-
-    def operations(self):
-        lines = self.ask("INFO", "commandstats").splitlines()
-        return sum(int(line.split("calls=")[1].split(",")[0])
-                   for line in lines if line.startswith("cmdstat_fcall"))
-
-    def restart(self):
-        self.process.kill()
-        self.process.wait()
-        self.start()
-
-    def end(self):
-        self.process.kill()
-        self.process.wait()
-
-
-class Proxy:
-    """Passes bytes on to the store, or drops all of them."""
-
-    def __init__(self, port):
-        self.to, self.drops = port, False
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            client, _ = self.listener.accept()
-            try:
-                server = socket.create_connection(("127.0.0.1", self.to))
-            except OSError:
-                client.close()
-                continue
-            for pair in [(client, server), (server, client)]:
-                threading.Thread(target=self.pump, args=pair, daemon=True).start()
-
-    def pump(self, source, target):
-        try:
-            while data := source.recv(65_536):
-                if not self.drops:
-                    target.sendall(data)
-        except OSError:
-            pass
-        # Whoever reads the other end learns of it.
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+from store import THRONG, Api, Proxy, Store, clock
 
 
 class Case:
@@ -109,25 +30,15 @@ class Case:
 
     def __init__(self, arguments, runs, directory, kind):
         self.arguments, self.count, self.directory, self.kind = arguments, runs, directory, kind
-        self.redis = Redis(directory)
-        self.mock, self.url = self.start_mock()
+        self.redis = Store(directory)
+        per = ["--per", "query:tenant"] if kind == "tenants" else []
+        self.mock = Api("--latency", arguments.latency, "--limit", self.limit(), *per)
         self.write_rows()
         self.environments = {}
         self.urls = {}
         self.runs = {}
         self.ended = {}
         self.begin = None
-
-    def start_mock(self):
-        limit = self.limit()
-        command = [THRONG, "mock", "--addr", "127.0.0.1:0", "--latency", self.arguments.latency,
-                   "--limit", limit]
-        if self.kind == "tenants":
-            command += ["--per", "query:tenant"]
-        mock = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        line = mock.stdout.readline()
-        threading.Thread(target=mock.stdout.read, daemon=True).start()
-        return mock, "http://" + line.split("http://")[1].split("/")[0]
 
     def limit(self):
         units, period = self.arguments.limit.split("/")
@@ -153,11 +64,11 @@ class Case:
         if os.path.exists(f"{where}/{index}.jsonl"):
             command.append("--resume")
         if self.kind == "tokens":
-            command += ["--url", f"{self.url}/v1/chat/completions", "--cost", "tokens=most",
+            command += ["--url", f"{self.mock.url}/v1/chat/completions", "--cost", "tokens=most",
                         "--json", '{"prompt": "{{ symbol }}", "max_tokens": "{{ most }}"}',
                         "--settle", "tokens=.usage.total_tokens"]
         else:
-            command += ["--url", f"{self.url}/v6/finance/quote/", "-q", "symbols={{ symbol }}",
+            command += ["--url", f"{self.mock.url}/v6/finance/quote/", "-q", "symbols={{ symbol }}",
                         "-q", "tenant={{ tenant }}",
                         "-e", "price=.quoteResponse.result[0].regularMarketPreviousClose"]
         if self.kind == "tenants":
@@ -166,9 +77,6 @@ class Case:
                        **self.environments.get(index, {})}
         log = open(f"{where}/{index}.log", "a")
         self.runs[index] = subprocess.Popen(command, env=environment, stderr=log)
-
-    def judge(self):
-        return json.load(urllib.request.urlopen(f"{self.url}/judge"))
 
     def living(self):
         """The runs that go on; notes the end of those that have ended."""
@@ -182,19 +90,19 @@ class Case:
         self.begin = time.monotonic()
         for index in range(self.count):
             self.start(index)
-        while self.judge()["requests"] < self.arguments.rows / 10:
+        while self.mock.judge()["requests"] < self.arguments.rows / 10:
             self.living()
             time.sleep(0.02)
         troubles = trouble(self)
         for index in range(self.count):
             while index in self.living():
                 time.sleep(0.02)
-        judge = self.judge()
+        judge = self.mock.judge()
         self.check()
         fullest = max((window["most"] for window in judge["windows"]), default=0)
         return {"seconds": max(self.ended.values()), "ended": sorted(self.ended.values()),
                 "troubles": troubles, "requests": judge["requests"], "refused": judge["refused"],
-                "fullest": fullest, "operations": self.redis.operations()}
+                "fullest": fullest, "operations": self.redis.calls()[0]}
 
     def check(self):
         """Each row has one record."""
@@ -209,8 +117,7 @@ class Case:
                 self.runs[index].kill()
                 self.runs[index].wait()
         self.mock.kill()
-        self.mock.wait()
-        self.redis.end()
+        self.redis.kill()
 
 
 def nothing(case):
@@ -238,9 +145,9 @@ def restarts(case):
 
 
 def pause(case):
-    case.redis.process.send_signal(signal.SIGSTOP)
+    case.redis.signal(signal.SIGSTOP)
     time.sleep(10)
-    case.redis.process.send_signal(signal.SIGCONT)
+    case.redis.signal(signal.SIGCONT)
     return "10 s"
 
 
@@ -269,10 +176,8 @@ def with_proxy(case):
 
 
 def with_clocks(case):
-    assert os.path.exists(FAKETIME), "apt-get install faketime"
     for index, offset in [(0, "+1h"), (1, "-1h")]:
-        case.environments[index] = {"LD_PRELOAD": FAKETIME, "FAKETIME": offset,
-                                    "DONT_FAKE_MONOTONIC": "1"}
+        case.environments[index] = clock(offset)
 
 
 # What happens, what is set up for it, and the kind of the limit.

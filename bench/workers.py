@@ -14,18 +14,12 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
 
-THRONG = os.environ.get("THRONG", "target/release/throng")
-STORE = os.environ.get("STORE", "redis-server")
-# Debian's package libfaketime.
-FAKETIME = os.environ.get("FAKETIME_LIBRARY", "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+from store import THRONG, Api, Proxy, Store, clock
 
 # Rows, the mock's limit, and the flags of the run.
 LOADS = {
@@ -39,78 +33,13 @@ LOADS = {
 CASES = ["calm", "kills", "restarts", "stands still", "late worker", "cut off", "clocks"]
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-class Store:
-    """A server that appends what it is given to a file, each second."""
-
-    def __init__(self, directory):
-        self.directory, self.port = directory, free_port()
-        self.start()
-
-    def start(self):
-        command = [STORE, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir",
-                   self.directory, "--appendonly", "yes", "--appendfsync", "everysec"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while self.ask("PING") != "PONG":
-            time.sleep(0.01)
-
-    def ask(self, *command):
-        asked = subprocess.run(["redis-cli", "-p", str(self.port), *command], capture_output=True, text=True)
-        return asked.stdout.strip()
-
-    def calls(self):
-        """The calls of functions, and the microseconds that they took."""
-        for line in self.ask("INFO", "commandstats").splitlines():
-            if line.startswith("cmdstat_fcall:"):
-                fields = dict(field.split("=") for field in line.split(":")[1].split(","))
-                return int(fields["calls"]), int(fields["usec"])
-        return 0, 0
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-
-class Way:
-    """A way to a port that can drop all that passes, without closing a connection."""
-
-    def __init__(self, port):
-        self.drops = False
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.port = listener.getsockname()[1]
-        threading.Thread(target=self.listen, args=(listener, port), daemon=True).start()
-
-    def listen(self, listener, port):
-        while True:
-            one, other = listener.accept()[0], socket.create_connection(("127.0.0.1", port))
-            for pair in [(one, other), (other, one)]:
-                threading.Thread(target=self.carry, args=pair, daemon=True).start()
-
-    def carry(self, source, target):
-        try:
-            while piece := source.recv(65_536):
-                if not self.drops:
-                    target.sendall(piece)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-
 class Job:
     def __init__(self, directory, load, rows, workers):
         usual, limit, self.flags = LOADS[load]
         self.rows, self.directory, self.seats = rows or usual, directory, workers
         os.mkdir(f"{directory}/store")
         self.store = Store(f"{directory}/store")
-        mock = [THRONG, "mock", "--addr", "127.0.0.1:0", "--latency", "20ms", *limit]
-        self.mock = subprocess.Popen(mock, stdout=subprocess.PIPE, text=True)
-        line = self.mock.stdout.readline()
-        self.url = "http://" + line.split("http://")[1].split("/")[0]
+        self.mock = Api("--latency", "20ms", *limit)
         with open(f"{directory}/rows.csv", "w") as file:
             file.write("symbol,tenant,tokens\n")
             file.writelines(f"S{n},t{n % 20},{1 + 7 * n % 9}\n" for n in range(self.rows))
@@ -118,30 +47,26 @@ class Job:
 
     def collect(self):
         command = [THRONG, "run", "-i", f"{self.directory}/rows.csv", "-o", f"{self.directory}/out.jsonl",
-                   "--url", f"{self.url}/v6/finance/quote/", "-q", "symbols={{ symbol }}",
+                   "--url", f"{self.mock.url}/v6/finance/quote/", "-q", "symbols={{ symbol }}",
                    "-q", "tenant={{ tenant }}", "-e", "price=.quoteResponse.result[0].regularMarketPreviousClose",
                    "--on", f"redis://127.0.0.1:{self.store.port}", "--lease", "2s", "--timeout", "1s",
                    "--linger", "200ms", "--no-brake", "--progress", "none",
                    "--summary-json", f"{self.directory}/summary.json", *self.flags]
         self.run = subprocess.Popen(command, stderr=open(f"{self.directory}/run.txt", "w"))
 
-    def work(self, port=None, clock=None):
+    def work(self, port=None, offset=None):
         """Starts a worker, through this port, with a clock that is off by this much."""
         command = [THRONG, "worker", f"redis://127.0.0.1:{port or self.store.port}", "--workers", "1"]
         self.started += 1
         said = open(f"{self.directory}/worker-{self.started}.txt", "w")
-        faked = {"LD_PRELOAD": FAKETIME, "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        environment = {**os.environ, **(faked if clock else {})}
+        environment = {**os.environ, **(clock(offset) if offset else {})}
         self.workers.append(subprocess.Popen(command, stderr=said, env=environment, start_new_session=True))
-
-    def judge(self):
-        return json.load(urllib.request.urlopen(f"{self.url}/judge"))
 
     def is_over(self):
         return self.run.poll() is not None
 
     def wait_for(self, part):
-        while self.judge()["requests"] < self.rows * part and not self.is_over():
+        while self.mock.judge()["requests"] < self.rows * part and not self.is_over():
             time.sleep(0.02)
 
     def signal(self, worker, number):
@@ -155,7 +80,6 @@ class Job:
             worker.wait()
         self.store.kill()
         self.mock.kill()
-        self.mock.wait()
 
 
 def trouble(job, case):
@@ -172,14 +96,13 @@ def trouble(job, case):
     elif case == "restarts":
         for part in [0.2, 0.45, 0.7]:
             job.wait_for(part)
-            job.store.kill()
-            job.store.start()
+            job.store.restart()
             times += 1
     elif case == "stands still":
         job.wait_for(0.3)
-        job.store.process.send_signal(signal.SIGSTOP)
+        job.store.signal(signal.SIGSTOP)
         time.sleep(10)
-        job.store.process.send_signal(signal.SIGCONT)
+        job.store.signal(signal.SIGCONT)
         times = 1
     elif case == "late worker":
         job.wait_for(0.2)
@@ -199,16 +122,16 @@ def carry_out(load, case, arguments):
         job = Job(directory, load, arguments.rows, arguments.workers)
         seats = job.seats
         if case == "cut off":
-            job.way = Way(job.store.port)
+            job.way = Proxy(job.store.port)
             job.work(port=job.way.port)
             seats -= 1
         for seat in range(seats):
-            job.work(clock=["+1h", "-1h"][seat % 2] if case == "clocks" else None)
+            job.work(offset=["+1h", "-1h"][seat % 2] if case == "clocks" else None)
         job.collect()
         times = trouble(job, case)
         code = job.run.wait()
         calls, micros = job.store.calls()
-        judged, said = job.judge(), open(f"{directory}/run.txt").read()
+        judged, said = job.mock.judge(), open(f"{directory}/run.txt").read()
         if case == "cut off":
             job.signal(job.workers.pop(0), signal.SIGKILL)
         job.end()
