@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use throng_mock::{Mock, ServerCertificate, Settings};
 
 use crate::harness::{
-    Place, Running, Throng, free_port, mock, repetitions, run, symbols, throng, until,
+    Place, Running, Throng, assert_never_over, free_port, mock, repetitions, run, symbols, throng,
+    until,
 };
 
 /// Machines that share an account, the server of their limits, and an API that counts.
@@ -68,10 +69,8 @@ impl Machines {
 
     #[track_caller]
     fn held(&self, requests: u64) {
-        let judged = self.mock.judgement();
-        assert_eq!((judged.refused, judged.requests), (0, requests), "{judged:?}");
-        let windows = &judged.windows;
-        assert!(windows.iter().all(|it| it.most <= u64::from(it.units)), "{windows:?}");
+        assert_never_over(&self.mock);
+        assert_eq!(self.mock.judgement().requests, requests);
     }
 }
 

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use throng_mock::{Mock, ServerCertificate, Settings};
 
 use crate::harness::{
-    Ended, Place, Running, Throng, free_port, mock, repetitions, run, throng, until,
+    Ended, Place, Running, Throng, assert_they_hold, free_port, mock, repetitions, run, throng,
+    until, until_requests,
 };
 
 /// The superuser's password.
@@ -166,40 +167,24 @@ impl Machines {
         let url = self.postgres.url("throng", "postgres");
         self.run(machine, rows, &url).env("THRONG_POSTGRES_PASSWORD", PASSWORD).start()
     }
-
-    fn until_requests(&self, requests: u64) {
-        until("requests", || self.mock.judgement().requests >= requests);
-    }
-
-    /// All runs end well, and the API has seen no window over the limit and has refused nothing.
-    #[track_caller]
-    fn hold_to_the_end_of(&self, runs: Vec<Running>) {
-        for ended in runs.into_iter().map(Running::ends) {
-            ended.with_code(0);
-        }
-        let judged = self.mock.judgement();
-        assert_eq!(judged.refused, 0, "{judged:?}");
-        let windows = &judged.windows;
-        assert!(windows.iter().all(|it| it.most <= u64::from(it.units)), "{windows:?}");
-    }
 }
 
 #[test]
 fn four_machines_keep_one_limit_through_postgres_which_is_killed_and_forgets_nothing() {
     let mut machines = Machines::new(&[]);
     let runs: Vec<_> = (0..4).map(|machine| machines.start(machine, 30)).collect();
-    machines.until_requests(40);
+    until_requests(&machines.mock, 40);
     let memory =
         |it: &Machines| it.postgres.ask("SELECT version FROM throng_limits WHERE account = ''");
     let before = memory(&machines);
     machines.postgres.restart();
-    machines.until_requests(100);
+    until_requests(&machines.mock, 100);
     assert_eq!(memory(&machines), before);
     let url = machines.postgres.url("throng", "postgres");
     let show = throng("limit").flags("show").operand(&url);
     let shown = show.env("PGPASSWORD", PASSWORD).exits(0).stdout;
     assert!(shown.contains("40/1s") && shown.contains("leased by "), "{shown}");
-    machines.hold_to_the_end_of(runs);
+    assert_they_hold(&machines.mock, runs);
     assert_eq!(machines.mock.judgement().requests, 120);
 }
 
@@ -208,15 +193,15 @@ fn what_a_server_may_have_forgotten_counts_as_used() {
     let mut machines = Machines::new(&["fsync=off"]);
     let rows = repetitions(25, 60);
     let mut runs: Vec<_> = (0..2).map(|machine| machines.start(machine, rows)).collect();
-    machines.until_requests(20);
+    until_requests(&machines.mock, 20);
     machines.postgres.ask("TRUNCATE throng_limits");
     runs.push(machines.start(2, 10));
     if rows > 25 {
-        machines.until_requests(70);
+        until_requests(&machines.mock, 70);
         machines.postgres.is_promoted();
         runs.push(machines.start(3, 10));
     }
-    machines.hold_to_the_end_of(runs);
+    assert_they_hold(&machines.mock, runs);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use throng_mock::{Mock, Settings};
 
-use crate::harness::{Ended, Place, Throng, each, mock, run, symbols, throng, until};
+use crate::harness::{
+    Ended, Place, Throng, assert_never_over, each, mock, run, symbols, throng, until,
+};
 
 /// A job whose shards run on machines of their own.
 struct Job {
@@ -52,14 +54,6 @@ impl Job {
             .fold(throng("merge"), |merge, file| merge.operand(&file))
             .arg("--output", &self.place.path(to))
     }
-
-    /// The server has seen no window over the limit, and has refused nothing.
-    #[track_caller]
-    fn held(&self) {
-        let judged = self.mock.judgement();
-        assert_eq!(judged.refused, 0, "{judged:?}");
-        assert!(judged.windows.iter().all(|it| it.most <= u64::from(it.units)), "{judged:?}");
-    }
 }
 
 #[track_caller]
@@ -85,7 +79,7 @@ fn eight_shards_that_are_killed_have_each_row_once_under_one_limit() {
     for shard in again {
         shard.ends().with_code(0);
     }
-    job.held();
+    assert_never_over(&job.mock);
     let merged = job.merge(1..=8, "all.jsonl").exits(0);
     prints(&merged, "complete, each of 400 rows from one of 8 shards");
     prints(&merged, "200/1s: at most ");
@@ -137,7 +131,7 @@ fn a_shard_that_has_not_ended_is_named_and_goes_on() {
     job.shard(2, 2, "40/1s").flags("--resume").exits(0);
     let merged = job.merge([2, 1], "all.jsonl").exits(0);
     prints(&merged, "each of 20 rows from one of 2 shards");
-    job.held();
+    assert_never_over(&job.mock);
 }
 
 #[test]

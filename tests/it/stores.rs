@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use throng_mock::{Mock, Settings};
 
-use crate::harness::{Place, Running, Throng, mock, repetitions, run, symbols, throng, until};
+use crate::harness::{
+    Place, Running, Throng, assert_they_hold, mock, repetitions, run, symbols, throng, until,
+    until_requests,
+};
 use crate::queued::redis::Redis;
 use crate::recorder::{Recorder, answer, json};
 
@@ -58,22 +61,6 @@ impl Machines {
     fn requests(&self) -> u64 {
         self.mock.judgement().requests
     }
-
-    fn until_requests(&self, requests: u64) {
-        until("requests", || self.requests() >= requests);
-    }
-
-    /// All runs end well, and the API has seen no window over the limit and has refused nothing.
-    #[track_caller]
-    fn hold_to_the_end_of(&self, runs: Vec<Running>) {
-        for ended in runs.into_iter().map(Running::ends) {
-            ended.with_code(0);
-        }
-        let judged = self.mock.judgement();
-        assert_eq!(judged.refused, 0, "{judged:?}");
-        let windows = &judged.windows;
-        assert!(windows.iter().all(|it| it.most <= u64::from(it.units)), "{windows:?}");
-    }
 }
 
 #[test]
@@ -85,7 +72,7 @@ fn four_machines_keep_one_limit_through_redis_and_each_has_a_part_of_it() {
             let shown = throng("limit").flags("show").operand(&machines.redis.url()).exits(0);
             shown.stdout.contains(rate) && shown.stdout.contains("leased by 4 runs")
         });
-        machines.hold_to_the_end_of(runs);
+        assert_they_hold(&machines.mock, runs);
         assert_eq!(machines.requests(), 4 * rows as u64);
     }
 }
@@ -97,7 +84,7 @@ fn tenants_and_tokens_are_counted_over_all_machines() {
     let rows: String = (0..100).map(|row| format!("S{}\n", row % 3)).collect();
     machines.place.file("rows.csv", &format!("symbol\n{rows}"));
     let tenants = |machine| machines.run("20/1s", machine, 100).arg("--per", "{{ symbol }}");
-    machines.hold_to_the_end_of((0..2).map(|machine| tenants(machine).start()).collect());
+    assert_they_hold(&machines.mock, (0..2).map(|machine| tenants(machine).start()).collect());
 
     let machines = Machines::new(&["2000 tokens/1s", "25/1s"]);
     let prompt =
@@ -114,7 +101,7 @@ fn tenants_and_tokens_are_counted_over_all_machines() {
             .flags("--rate 25/1s --cost tokens=max")
             .arg("--settle", "tokens=.usage.total_tokens")
     };
-    machines.hold_to_the_end_of((0..2).map(|machine| tokens(machine).start()).collect());
+    assert_they_hold(&machines.mock, (0..2).map(|machine| tokens(machine).start()).collect());
 }
 
 #[test]
@@ -122,15 +109,15 @@ fn a_store_that_is_killed_or_stands_still_breaks_no_limit() {
     let mut machines = Machines::new(&["40/1s"]);
     let runs = machines.runs("40/1s", 2, repetitions(80, 1_000));
     for step in 1..=repetitions(1, 10) as u64 {
-        machines.until_requests(40 * step);
+        until_requests(&machines.mock, 40 * step);
         machines.redis.restart();
-        machines.until_requests(40 * step + 20);
+        until_requests(&machines.mock, 40 * step + 20);
         machines.redis.signal("-STOP");
         // Longer than a lease.
         thread::sleep(Duration::from_millis(1_200));
         machines.redis.signal("-CONT");
     }
-    machines.hold_to_the_end_of(runs);
+    assert_they_hold(&machines.mock, runs);
 }
 
 #[test]
@@ -138,11 +125,11 @@ fn a_store_that_is_emptied_breaks_no_limit_by_those_who_know_it_nor_by_those_who
     let machines = Machines::new(&["40/1s"]);
     let mut runs = machines.runs("40/1s", 2, repetitions(60, 1_000));
     for step in 1..=repetitions(1, 10) as u64 {
-        machines.until_requests(40 * step);
+        until_requests(&machines.mock, 40 * step);
         machines.redis.ask(&["FLUSHALL"]);
         runs.push(machines.run("40/1s", 1 + step as usize, 20).start());
     }
-    machines.hold_to_the_end_of(runs);
+    assert_they_hold(&machines.mock, runs);
 }
 
 #[test]
@@ -150,16 +137,16 @@ fn a_run_that_is_killed_or_sleeps_beyond_its_lease_breaks_no_limit() {
     let machines = Machines::new(&["40/1s"]);
     let runs = machines.runs("40/1s", 2, repetitions(100, 1_000));
     for step in 1..=repetitions(1, 10) as u64 {
-        machines.until_requests(40 * step);
+        until_requests(&machines.mock, 40 * step);
         let beside = machines.run("40/1s", 1 + step as usize, 1_000).start();
-        machines.until_requests(40 * step + 40);
+        until_requests(&machines.mock, 40 * step + 40);
         beside.signal("-STOP");
-        machines.until_requests(40 * step + 60);
+        until_requests(&machines.mock, 40 * step + 60);
         beside.signal("-CONT");
         beside.signal("-KILL");
         beside.ends();
     }
-    machines.hold_to_the_end_of(runs);
+    assert_they_hold(&machines.mock, runs);
 }
 
 #[test]

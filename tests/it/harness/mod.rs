@@ -106,6 +106,29 @@ fn assert_causes_add_up(summary: &Value) {
     assert!((sum - wall).abs() <= slack, "{sum} s of {wall} s: {causes:?}");
 }
 
+/// Checks that the API has seen no window over its limits, and has refused nothing.
+#[track_caller]
+pub fn assert_never_over(mock: &Mock) {
+    let judged = mock.judgement();
+    assert_eq!(judged.refused, 0, "{judged:?}");
+    assert!(judged.windows.iter().all(|it| it.most <= u64::from(it.units)), "{judged:?}");
+}
+
+/// Checks that all runs end well, and that the API was never over its limits.
+#[track_caller]
+pub fn assert_they_hold(mock: &Mock, runs: Vec<Running>) {
+    for ended in runs.into_iter().map(Running::ends) {
+        ended.with_code(0);
+    }
+    assert_never_over(mock);
+}
+
+/// Waits until the API was asked this often.
+#[track_caller]
+pub fn until_requests(mock: &Mock, requests: u64) {
+    until("requests", || mock.judgement().requests >= requests);
+}
+
 /// Waits until the condition holds.
 #[track_caller]
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use throng_mock::{Mock, Settings};
 
 use crate::harness::{
-    Ended, Place, Running, Throng, assert_one_record_per_row, mock, repetitions, run, throng, until,
+    Ended, Place, Running, Throng, assert_never_over, assert_one_record_per_row, mock, repetitions,
+    run, throng, until_requests,
 };
 use redis::Redis;
 
@@ -67,7 +68,7 @@ impl Machines {
 
     /// Waits until the API was asked this often.
     pub fn until_requests(&self, requests: u64) {
-        until("requests", || self.requests() >= requests);
+        until_requests(&self.mock, requests);
     }
 
     /// Each row has one record, and the API's limit was kept.
@@ -76,9 +77,7 @@ impl Machines {
         let records = self.place.records("out.jsonl");
         assert_one_record_per_row(&records, self.rows);
         assert!(records.iter().all(|record| record["_ok"] == true));
-        let judged = self.mock.judgement();
-        assert_eq!(judged.refused, 0, "{judged:?}");
-        assert!(judged.windows.iter().all(|it| it.most <= u64::from(it.units)), "{judged:?}");
+        assert_never_over(&self.mock);
     }
 
     /// The name of the one job.
