@@ -7,9 +7,9 @@ use tokio_postgres::config::{Host, SslMode};
 
 use crate::send::is_local;
 
-/// The address of a server: `postgres://USER@HOST[:PORT][,HOST][/DATABASE][?sslmode=…]`. Shown, it
-/// has no password.
-#[derive(Clone)]
+/// The address of a server: `postgres://USER@HOST[:PORT][,HOST][/DATABASE][?sslmode=…]`. It has no
+/// password.
+#[derive(Debug, Clone)]
 pub struct Address {
     /// How a connection is made.
     pub config: Config,
@@ -104,12 +104,6 @@ fn shown(config: &Config) -> String {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Address").field(&self.shown).finish()
     }
 }
 
