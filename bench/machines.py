@@ -186,6 +186,7 @@ CASES = {
     "tenants": (nothing, None, "tenants"),
     "tokens": (nothing, None, "tokens"),
     "kill": (kill, None, "plain"),
+    "kill-tenants": (kill, None, "tenants"),
     "restarts": (restarts, None, "plain"),
     "pause": (pause, None, "plain"),
     "sleeper": (sleeper, None, "plain"),

@@ -341,7 +341,7 @@ impl QuotaState {
     /// The time between two exchanges of a run on another machine.
     fn exchange_gap(&self, quota: &Quota, run: &str) -> Option<Duration> {
         let is_remote = self.runs.get(run).is_some_and(|lease| lease.lapse > 0);
-        is_remote.then(|| quota.exchange_gap(self.run_count()))
+        is_remote.then(|| quota.exchange_gap(self.run_count(), 1))
     }
 
     /// Takes over the turns of a copy of this state.

@@ -264,10 +264,11 @@ impl Quota {
     /// The time between two exchanges of one run that want units, where this number of runs share
     /// the limit over a network: the same for each of them, so that none gets more by asking more
     /// often, and the longer the more they are, so that all together ask the store no more often.
+    /// `keys` is the number of such limits of which the run wants units at a time.
     #[must_use]
-    pub(crate) fn exchange_gap(&self, runs: u64) -> Duration {
+    pub(crate) fn exchange_gap(&self, runs: u64, keys: u64) -> Duration {
         let (units, span) = (self.units().max(1) as f64, self.terms.span.as_secs_f64());
-        let part = (units / UNITS_OF_PART).clamp(LEAST_PART, LARGEST_PART);
+        let part = (units * keys as f64 / UNITS_OF_PART).clamp(LEAST_PART, LARGEST_PART);
         let wait = (span * part).min(span * WORTH / units).min(LONGEST_WAIT.as_secs_f64());
         Duration::from_secs_f64((wait * runs as f64).min(LONGEST_GAP.as_secs_f64()))
     }
@@ -303,7 +304,8 @@ impl Quota {
 const WORTH: f64 = 25.0;
 /// The longest time, and part of a limit's period, between two exchanges of all runs that share it:
 /// units that come back wait for the next one. The part is small for limits with few units, which
-/// are asked for no more often for that: runs ask when some are to come back.
+/// are asked for no more often for that: runs ask when some are to come back. Where many keys have such
+/// a limit, some always are.
 const LONGEST_WAIT: Duration = Duration::from_millis(25);
 const LEAST_PART: f64 = 0.01;
 const LARGEST_PART: f64 = 0.025;

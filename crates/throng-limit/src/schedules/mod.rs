@@ -75,6 +75,7 @@ fn any_world(random: &mut StdRng) -> World {
         resets: None,
         costs: 1,
         keys: 0,
+        at_once: 0,
     }
 }
 
@@ -419,5 +420,6 @@ fn calm() -> World {
         resets: None,
         costs: 1,
         keys: 0,
+        at_once: 0,
     }
 }

@@ -22,6 +22,7 @@ use crate::quota::{
 use crate::{Availability, Policy, Settings, Time};
 
 mod compared;
+mod keyed;
 
 /// A mistake that a store or its client could make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +118,8 @@ struct Network {
     arrivals: Vec<Arrival>,
     random: StdRng,
     faults: Faults,
+    /// The longest wait for an answer, as runs state it.
+    timeout: Duration,
     now: Time,
     begun: usize,
     exchanges: usize,
@@ -156,6 +159,7 @@ impl Network {
             arrivals: Vec::new(),
             random: StdRng::seed_from_u64(seed ^ 0x4E7),
             faults,
+            timeout: LINGER,
             now: START,
             begun: 0,
             exchanges: 0,
@@ -167,7 +171,7 @@ impl Network {
         self.begun += 1;
         let started = Duration::from_millis(self.random.random_range(0..6_000));
         let zero = Timestamp::UNIX_EPOCH + started;
-        let policy = Policy::new(settings, LINGER).unwrap().on_clock(zero);
+        let policy = Policy::new(settings, self.timeout).unwrap().on_clock(zero);
         let mailbox = Arc::new(Mutex::new(Mailbox::new(format!("run{}", self.begun))));
         let mut limits = policy.limits();
         limits.use_store(Arc::new(Mail(mailbox.clone())));

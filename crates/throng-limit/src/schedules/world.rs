@@ -2,7 +2,7 @@
 //! its attempts. Everything follows from a seed.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -37,6 +37,9 @@ pub struct World {
     /// Units beside requests: the most that an attempt reserves.
     pub costs: u64,
     pub keys: usize,
+    /// Number of requests that wait or are under way at a time, where one whose key has nothing
+    /// left holds up no other; 0 if one after the other waits, however many are under way.
+    pub at_once: usize,
 }
 
 /// A mistake that an implementation could make.
@@ -84,6 +87,9 @@ struct Attempt {
     done: bool,
 }
 
+/// What a row asks, what it will turn out to cost, and its key.
+type Wish = (Cost, Vec<u64>, usize);
+
 /// A client in its world.
 pub struct Run {
     pub limits: LimitSet,
@@ -95,7 +101,9 @@ pub struct Run {
     attempts: Vec<Attempt>,
     pub arrivals: Vec<Arrival>,
     to_take: u32,
-    next: Option<(Cost, Vec<u64>, usize)>,
+    waiting: Vec<Wish>,
+    /// Number of attempts that are not finished.
+    open: usize,
     /// Every answer takes exactly so long more.
     latency: Duration,
     /// Until when the server's program is taking in what came.
@@ -119,7 +127,8 @@ impl Run {
             attempts: Vec::new(),
             arrivals: Vec::new(),
             to_take: requests,
-            next: None,
+            waiting: Vec::new(),
+            open: 0,
             latency: Duration::ZERO,
             busy: START,
             started: Duration::ZERO,
@@ -164,47 +173,59 @@ impl Run {
         self.events.peek().map(|Reverse((time, ..))| *time)
     }
 
-    /// None if nothing more is wanted.
+    /// None if nothing more is wanted, or can be before an answer.
     pub fn try_take(&mut self) -> Option<Availability> {
-        if self.to_take == 0 {
-            return None;
+        while self.wants_another() {
+            let wish = self.wish();
+            self.waiting.push(wish);
         }
-        let (ask, true_units, key) = match self.next.take() {
-            Some(next) => next,
-            None => self.wish(),
-        };
-        match self.limits.take(self.clock(), &ask) {
-            Ok(taken) => {
-                self.to_take -= 1;
-                let attempt = self.attempts.len();
-                self.attempts.push(Attempt {
-                    ask,
-                    taken,
-                    sent: self.now,
-                    true_units,
-                    key,
-                    done: false,
-                });
-                let connected = self.later(self.world.connect);
-                self.push(connected, attempt, Event::Send);
-                Some(Availability::Now)
+        let (mut first, mut blocked) = (None, HashSet::new());
+        for place in 0..self.waiting.len() {
+            if !blocked.insert(self.waiting[place].2) {
+                continue;
             }
-            Err(blocked) => {
-                self.next = Some((ask, true_units, key));
-                match blocked.when {
-                    Availability::At(time) => Some(Availability::At(self.real(time))),
-                    Availability::Never => {
-                        self.to_take = 0;
-                        None
-                    }
-                    when => Some(when),
+            match self.try_to_take(place) {
+                Availability::Now => return Some(Availability::Now),
+                Availability::Never => {
+                    self.to_take = 0;
+                    self.waiting.clear();
+                    return None;
                 }
+                when => first = first.into_iter().chain([when]).min(),
             }
         }
+        first
+    }
+
+    fn wants_another(&self) -> bool {
+        let has_room = match self.world.at_once {
+            0 => self.waiting.is_empty(),
+            at_once => self.waiting.len() + self.open < at_once,
+        };
+        has_room && self.waiting.len() < self.to_take as usize
+    }
+
+    fn try_to_take(&mut self, place: usize) -> Availability {
+        let taken = match self.limits.take(self.clock(), &self.waiting[place].0) {
+            Ok(taken) => taken,
+            Err(blocked) => {
+                return match blocked.when {
+                    Availability::At(time) => Availability::At(self.real(time)),
+                    when => when,
+                };
+            }
+        };
+        let (ask, true_units, key) = self.waiting.remove(place);
+        (self.to_take, self.open) = (self.to_take - 1, self.open + 1);
+        let (attempt, sent) = (self.attempts.len(), self.now);
+        self.attempts.push(Attempt { ask, taken, sent, true_units, key, done: false });
+        let connected = self.later(self.world.connect);
+        self.push(connected, attempt, Event::Send);
+        Availability::Now
     }
 
     /// What the next row asks, what it will turn out to cost, and its key.
-    fn wish(&mut self) -> (Cost, Vec<u64>, usize) {
+    fn wish(&mut self) -> Wish {
         let reserved = self.random.random_range(1..=self.world.costs.max(1));
         let true_cost = self.random.random_range(1..=reserved);
         let key = self.random.random_range(0..self.world.keys.max(1));
@@ -344,6 +365,7 @@ impl Run {
 
     fn finish(&mut self, attempt: usize) {
         if !std::mem::replace(&mut self.attempts[attempt].done, true) {
+            self.open -= 1;
             self.tell(attempt, |limits, now, a| {
                 let cost = a.true_units[1];
                 limits.settle(now, &a.ask, &mut a.taken, 1, cost);

@@ -51,6 +51,11 @@ pub trait QuotaHandle: fmt::Debug + Send {
         true
     }
 
+    /// Whether it takes reports to the store some at a time, so that each answer can be reported.
+    fn gathers(&self) -> bool {
+        false
+    }
+
     /// The end of a pause that another run was asked for, as far as it is known.
     fn paused_until(&self) -> Time {
         Time::ZERO

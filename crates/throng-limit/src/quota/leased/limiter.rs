@@ -255,7 +255,9 @@ impl LeasedLimiter {
     fn report(&mut self, now: Time, event: Event) {
         // A refusal may turn out not to count, before it is read to its end.
         let is_end = matches!(event, Event::Answered | Event::Finished);
-        let is_news = !self.arrived.is_empty() && self.quota.reports_at_once();
+        let is_worth_it =
+            self.quota.reports_at_once() || self.account.gathers() && !self.quota.is_durable();
+        let is_news = !self.arrived.is_empty() && is_worth_it;
         let is_due = is_end && (is_news || self.pause.is_some());
         let is_late = event == Event::Sent && now >= self.lease_end;
         if is_due || is_late {

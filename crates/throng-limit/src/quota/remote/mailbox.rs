@@ -63,7 +63,8 @@ struct Slot {
     last: Answer,
     /// Number of units that are asked for at least, so that few exchanges are needed.
     block: u64,
-    claimed: Time,
+    /// When the limiter got units, until it asks for more.
+    claimed: Option<Time>,
     is_known: bool,
     has_ended: bool,
 }
@@ -155,7 +156,7 @@ impl Mailbox {
             paused: Time::ZERO,
             last: Answer::default(),
             block: 1,
-            claimed: Time::ZERO,
+            claimed: None,
             is_known: false,
             has_ended: false,
         };
@@ -184,13 +185,15 @@ impl Mailbox {
         self.on_its_way.is_none() && self.news.is_empty()
     }
 
-    /// What a limiter tells and wants, and what it is answered at once.
-    fn ask(&mut self, number: u64, now: Time, request: &LeaseRequest<'_>) -> LeaseReply {
+    /// What a limiter tells and wants, and what it is answered at once; and whether the next exchange
+    /// may be due earlier for that.
+    fn ask(&mut self, number: u64, now: Time, request: &LeaseRequest<'_>) -> (LeaseReply, bool) {
         if self.failure.is_some() {
-            return LeaseReply::Failed;
+            return (LeaseReply::Failed, false);
         }
         let open = self.slots.get_mut(&number).filter(|slot| !slot.has_ended);
-        let Some(slot) = open else { return LeaseReply::Failed };
+        let Some(slot) = open else { return (LeaseReply::Failed, false) };
+        let may_be_due = request.wanted > 0 || self.news.is_empty();
         let reply = slot.ask(now, request);
         if slot.has_news() {
             self.news.insert(number);
@@ -198,7 +201,7 @@ impl Mailbox {
         if slot.unclaimed == 0 {
             self.unclaimed.remove(&number);
         }
-        reply.unwrap_or_else(|| LeaseReply::Asked(self.answered(now)))
+        (reply.unwrap_or_else(|| LeaseReply::Asked(self.answered(now))), may_be_due)
     }
 
     /// When an answer is worth asking for.
@@ -231,7 +234,9 @@ impl Mailbox {
             return None;
         }
         let news = || self.news.iter().filter_map(|slot| self.slots.get(slot));
-        let gap = news().filter(|slot| slot.wants()).map(Slot::gap).min().unwrap_or(LONGEST);
+        let wanting = || news().filter(|slot| slot.wants());
+        let keys = wanting().count() as u64;
+        let gap = wanting().map(|slot| slot.gap(keys)).min().unwrap_or(LONGEST);
         let soonest = self.last.after(self.spread(gap).max(SHORTEST));
         let times = news().map(|slot| {
             let posted = slot.posted.map_or(Time::ZERO, |posted| posted.time);
@@ -332,9 +337,9 @@ impl Slot {
         self.posted.is_some_and(|posted| posted.wanted > 0)
     }
 
-    /// The time between two exchanges that want units of this limit.
-    fn gap(&self) -> Duration {
-        self.quota.exchange_gap(self.last.others + 1)
+    /// The time between two exchanges that want units of this number of limits like this one.
+    fn gap(&self, keys: u64) -> Duration {
+        self.quota.exchange_gap(self.last.others + 1, keys)
     }
 
     fn take(&mut self, slot: u64, now: Time) -> Sent {
@@ -420,6 +425,9 @@ impl Slot {
 
     /// Notes what the limiter tells and wants.
     fn post(&mut self, now: Time, request: &LeaseRequest<'_>) {
+        if request.wanted > 0 {
+            self.size_block(now);
+        }
         self.arrived.extend_from_slice(request.arrived);
         let before = self.posted;
         // A report leaves it at what is wanted.
@@ -454,22 +462,27 @@ impl Slot {
     /// Gives the units to the limiter that were granted.
     fn claim(&mut self, now: Time, request: &LeaseRequest<'_>) -> LeaseReply {
         let units = std::mem::take(&mut self.unclaimed);
-        let (most, gap) = (self.largest_block(), now.since(self.claimed));
-        if gap < 2 * AT_ONCE {
-            self.block = (self.block * 2).min(most);
-        } else if gap > 4 * AT_ONCE {
-            self.block = (self.block / 2).max(1);
-        }
-        self.claimed = now;
+        self.claimed = Some(now);
         self.kept = request.kept + units;
         self.report(now, &LeaseRequest { kept: request.kept + units, ..*request });
         LeaseReply::Units(units)
     }
 
+    /// Asks for more units at a time, or for fewer, where those before have lasted for a shorter or
+    /// a longer time than they should.
+    fn size_block(&mut self, now: Time) {
+        let Some(lasted) = self.claimed.take().map(|claimed| now.since(claimed)) else { return };
+        if lasted < AT_ONCE / 2 {
+            self.block = (self.block * 2).min(self.largest_block());
+        } else if lasted > AT_ONCE {
+            self.block = (self.block / 2).max(1);
+        }
+    }
+
     /// Number of units that are asked for at once at most: those of a short time, and all that may
     /// come back before the next exchange, which other runs perhaps don't want.
     fn largest_block(&self) -> u64 {
-        let units = self.quota.units_in(AT_ONCE.max(self.gap()));
+        let units = self.quota.units_in(AT_ONCE.max(self.gap(1)));
         units.min(self.quota.units() / LARGEST_PART).max(1)
     }
 }
@@ -530,8 +543,10 @@ pub fn locked(mailbox: &Mutex<Mailbox>) -> MutexGuard<'_, Mailbox> {
 
 impl QuotaHandle for MailboxHandle {
     fn exchange(&mut self, now: Time, request: &LeaseRequest<'_>) -> LeaseReply {
-        let reply = locked(&self.mailbox).ask(self.slot, now, request);
-        self.notify();
+        let (reply, may_be_due) = locked(&self.mailbox).ask(self.slot, now, request);
+        if may_be_due {
+            self.notify();
+        }
         reply
     }
 
@@ -545,6 +560,10 @@ impl QuotaHandle for MailboxHandle {
 
     fn takes_back(&self) -> bool {
         false
+    }
+
+    fn gathers(&self) -> bool {
+        true
     }
 
     fn others_lease(&self) -> bool {
