@@ -109,6 +109,12 @@ impl Signer {
         self.headers.is_empty() && self.scheme.is_none() && self.login.is_none()
     }
 
+    /// Whether a request waits for a token or a login before it is signed.
+    #[must_use]
+    pub fn has_expiring(&self) -> bool {
+        self.tokens().is_some() || self.login().is_some()
+    }
+
     /// The tokens that must be fetched before a request is signed, if the scheme has any.
     #[must_use]
     pub fn tokens(&self) -> Option<&Tokens> {

@@ -138,18 +138,17 @@ impl StageExit {
         self.next.as_ref().is_some_and(|next| next.takes(record))
     }
 
-    /// The record without secrets, unless it goes on to the next stage.
-    pub fn without_secrets(&self, mut record: Record) -> Record {
+    /// Removes the secrets from a record, unless it goes on to the next stage.
+    pub fn hide_secrets(&self, record: &mut Record) {
         if let Some(secrets) = &self.secrets
-            && !self.goes_on(&record)
+            && !self.goes_on(record)
         {
             let of_row = record.row.jar.secrets().cloned();
-            hide(secrets, &mut record, &self.earlier);
+            hide(secrets, record, &self.earlier);
             if let Some(secrets) = of_row {
-                hide(&secrets, &mut record, &self.earlier);
+                hide(&secrets, record, &self.earlier);
             }
         }
-        record
     }
 
     /// Takes a record if nothing has to be waited for; else it comes back.

@@ -243,8 +243,8 @@ async fn run_on_trial(
             return Err(cancelled);
         }
     };
-    let put = async |record| {
-        let record = exit.without_secrets(record);
+    let put = async |mut record| {
+        exit.hide_secrets(&mut record);
         if let Some(trial) = &trial {
             trial.note(&record, exit.goes_on(&record));
         }
@@ -289,16 +289,25 @@ async fn next_row(executor: &RowExecutor, inbox: &Inbox) -> Result<Row, Cancelle
     }
 }
 
-/// Hands a record over without its secrets.
-async fn put(executor: &RowExecutor, exit: &StageExit, record: Record) {
-    hand_over(executor, exit, exit.without_secrets(record)).await;
+/// Hands a record over without its secrets; the future waits if there is no room for it.
+fn put(executor: &RowExecutor, exit: &StageExit, mut record: Record) -> impl Future<Output = ()> {
+    exit.hide_secrets(&mut record);
+    hand_over(executor, exit, record)
 }
 
-/// Hands a record over, and waits if there is no room for it.
-async fn hand_over(executor: &RowExecutor, exit: &StageExit, record: Record) {
-    if let Some(record) = exit.try_put(record) {
-        let _waits = executor.requests.waits(WaitReason::Output);
-        exit.put(record).await;
+/// Hands a record over; the future waits if there is no room for it.
+fn hand_over(executor: &RowExecutor, exit: &StageExit, record: Record) -> impl Future<Output = ()> {
+    // A row in flight has no room for a record of its own.
+    let waiting = exit.try_put(record).map(|record| {
+        Box::pin(async move {
+            let _waits = executor.requests.waits(WaitReason::Output);
+            exit.put(record).await;
+        })
+    });
+    async move {
+        if let Some(waiting) = waiting {
+            waiting.await;
+        }
     }
 }
 

@@ -194,7 +194,12 @@ impl AnswerTable {
 
     /// Whether an answer is a refusal, as far as its head tells, which arrived at `now`.
     #[must_use]
-    pub fn of_head(&self, status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Ruling {
+    pub fn of_head(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        now: impl Fn() -> SystemTime,
+    ) -> Ruling {
         let mut may_be_refused = false;
         let mut is_open = false;
         for checked in self.rows(status, headers) {
@@ -209,7 +214,7 @@ impl AnswerTable {
             return if may_be_refused || (refuses && is_open) {
                 Ruling::NeedsBody
             } else {
-                let decision = checked.decision(self.headers.heard(headers), None, || now);
+                let decision = checked.decision(self.headers.heard(headers), None, now);
                 decision.ruling()
             };
         }
@@ -480,7 +485,7 @@ mod tests {
             .collect();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
         let status = StatusCode::from_u16(status).unwrap();
-        match rules.of_head(status, &headers, now) {
+        match rules.of_head(status, &headers, || now) {
             Ruling::NeedsBody => rules.of_answer(status, &headers, body.as_bytes(), now).unwrap(),
             ruling => ruling,
         }
@@ -692,7 +697,7 @@ mod tests {
     fn the_head_decides_unless_the_body_may_make_it_a_refusal() {
         let now = SystemTime::UNIX_EPOCH;
         let of_head = |table: &AnswerTable, status| {
-            table.of_head(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), now)
+            table.of_head(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), || now)
         };
         let fails = rules("[[answer]]\nwhen = \".error\"\nthen = \"fail\"").unwrap();
         assert_eq!(of_head(&fails, 200), Ruling::Accepted);

@@ -28,7 +28,7 @@ use super::dial::Dialer;
 use super::http1or2::{Connection, http1_builder};
 use super::http2;
 use super::proxy::HttpProxy;
-use super::request::{Interim, RequestTarget};
+use super::request::{InterimWatch, RequestTarget};
 use super::route::{Origin, UrlScheme, proxies};
 use super::{
     AddressPolicy, Delivery, Http, Network, SendError, Settings, Tls, causes, faults, tls,
@@ -480,19 +480,15 @@ async fn tunnel(tcp: TcpStream, origin: &Origin, proxy: &HttpProxy) -> Result<Up
     }
     let mut request =
         request.body(Empty::<Bytes>::new()).map_err(|error| refused(error.to_string()))?;
-    let interim = Arc::<Interim>::default();
-    interim.watch(&mut request);
+    let interim = InterimWatch::new().watch(&mut request);
     let (mut sender, connection) = http1_builder()
         .handshake(TokioIo::new(tcp))
         .await
         .map_err(|error| refused(causes(&error)))?;
     tokio::task::spawn_local(connection.with_upgrades());
-    let answer = tokio::select! {
-        biased;
-        answer = sender.send_request(request) => answer.map_err(|error| causes(&error)),
-        () = interim.too_many() => Err(faults::too_many_interim().detail),
-    };
-    let answer = answer.map_err(refused)?;
+    let answer = interim.keep(pin!(sender.send_request(request))).await;
+    let answer = answer.ok_or_else(|| refused(faults::too_many_interim().detail))?;
+    let answer = answer.map_err(|error| refused(causes(&error)))?;
     let status = answer.status();
     if !status.is_success() {
         let refusal = proxy.refusal_of_tunnel(status);

@@ -3,7 +3,7 @@
 //! No request is sent twice here: a request that hyper could not write is returned
 //! unsent, and the caller judges any other failure.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use tokio_util::either::Either;
 use super::acked::{Acks, Wire, WireMark, WireRequests, tapped};
 use super::faults::{self, MAX_HEAD, MAX_HEADERS, lost};
 use super::http2::Http2;
-use super::request::{Interim, Outgoing, RequestHead, RequestTarget, WriteResult};
+use super::request::{Interim, InterimWatch, Outgoing, RequestHead, RequestTarget, WriteResult};
 use super::{Delivery, SendError};
 use crate::record::FailureKind;
 
@@ -28,6 +28,7 @@ pub enum Connection {
     Http1 {
         sender: http1::SendRequest<Outgoing>,
         form: RequestTarget,
+        interim: InterimWatch,
         wire: Weak<Wire>,
         task: AbortHandle,
         /// Another handle to the socket, where requests must not be sent twice.
@@ -69,14 +70,15 @@ impl Connection {
             .map_err(|error| lost(&error, Delivery::NotSent))?;
         // Its errors reach the requests that wait for answers on it.
         let task = tokio::task::spawn_local(connection).abort_handle();
-        Ok(Connection::Http1 { sender, form, wire: weak, task, socket: None })
+        let interim = InterimWatch::new();
+        Ok(Connection::Http1 { sender, form, interim, wire: weak, task, socket: None })
     }
 
     /// The connection with another handle to its socket.
     pub fn on(self, socket: Option<Acks>) -> Connection {
         match self {
-            Connection::Http1 { sender, form, wire, task, .. } => {
-                Connection::Http1 { sender, form, wire, task, socket }
+            Connection::Http1 { sender, form, interim, wire, task, .. } => {
+                Connection::Http1 { sender, form, interim, wire, task, socket }
             }
             shared => shared,
         }
@@ -151,6 +153,15 @@ impl Connection {
         }
     }
 
+    /// Whether the last answer has been read to its end, so that [`ready`](Self::ready) need not
+    /// be waited for.
+    pub fn is_ready(&self) -> bool {
+        match self {
+            Connection::Http1 { sender, .. } => sender.is_ready(),
+            Connection::Http2 { share, .. } => !share.is_closed(),
+        }
+    }
+
     /// Waits until the last answer has been read to its end.
     pub async fn ready(&mut self) -> Result<(), SendError> {
         match self {
@@ -160,26 +171,37 @@ impl Connection {
         .map_err(|error| lost(&error, Delivery::NotSent))
     }
 
-    /// Writes a request and waits for the head of its answer. If arrivals are observed
+    /// Writes a request; the future waits for the head of its answer. If arrivals are observed
     /// and the server's network stack has the request first, `arrived` is called.
-    pub async fn send(
-        &mut self,
+    pub fn send<'a>(
+        &'a mut self,
         request: Request<Bytes>,
-        arrived: impl FnOnce(),
-    ) -> Result<RequestHead, SendError> {
+        arrived: impl FnOnce() + 'a,
+    ) -> impl Future<Output = Result<RequestHead, SendError>> + 'a {
         let before = self.acked();
-        let head = pin!(self.exchange(request, arrived)).await;
-        head.map_err(|error| match error.delivery {
-            // The kernel of a server that has closed the connection takes no byte of it.
-            Delivery::Unknown
-                if error.kind == FailureKind::ConnectionLost
-                    && before.is_some()
-                    && before == self.acked() =>
-            {
-                SendError { delivery: Delivery::NotSent, ..error }
-            }
-            _ => error,
-        })
+        let wire = self.wire();
+        let seen = (wire.strong_count() > 0).then(|| WireMark::new(wire.clone()));
+        let (mark, arrival) = seen.unzip();
+        let (head, interim) = self.write(request, mark);
+        // The future has no room for the request, which is written by now.
+        async move {
+            let head = async {
+                let head = interim.keep(pin!(head)).await;
+                self.checked(head.ok_or_else(faults::too_many_interim)?)
+            };
+            let head = first(pin!(head), arrival, arrived).await;
+            head.map_err(|error| match error.delivery {
+                // The kernel of a server that has closed the connection takes no byte of it.
+                Delivery::Unknown
+                    if error.kind == FailureKind::ConnectionLost
+                        && before.is_some()
+                        && before == self.acked() =>
+                {
+                    SendError { delivery: Delivery::NotSent, ..error }
+                }
+                _ => error,
+            })
+        }
     }
 
     /// Number of bytes that the server's network stack has, if the socket is looked at.
@@ -190,53 +212,26 @@ impl Connection {
         }
     }
 
-    async fn exchange(
-        &mut self,
-        request: Request<Bytes>,
-        arrived: impl FnOnce(),
-    ) -> Result<RequestHead, SendError> {
-        let wire = self.wire();
-        let seen = (wire.strong_count() > 0).then(|| WireMark::new(wire.clone()));
-        let (mark, arrival) = seen.unzip();
-        let interim = Arc::<Interim>::default();
-        let head = self.write(request, mark, &interim);
-        let mut head = pin!(async {
-            tokio::select! {
-                // Before the head, independent of how the bytes are split.
-                biased;
-                () = interim.too_many() => Err(faults::too_many_interim()),
-                head = head => self.checked(head),
-            }
-        });
-        if let Some(arrival) = arrival {
-            tokio::select! {
-                biased;
-                head = &mut head => return head,
-                () = arrival => arrived(),
-            }
-        }
-        head.await
-    }
-
-    /// Sends a request; the future returns the head of its answer.
+    /// Sends a request; the future returns the head of its answer. Also gives the interim
+    /// answers to it.
     fn write(
         &mut self,
         request: Request<Bytes>,
         mark: Option<WireMark>,
-        interim: &Arc<Interim>,
-    ) -> impl Future<Output = WriteResult> + use<> {
+    ) -> (impl Future<Output = WriteResult> + use<>, Arc<Interim>) {
         match self {
-            Connection::Http1 { sender, form, .. } => {
+            Connection::Http1 { sender, form, interim, .. } => {
                 let mut request = request.map(|body| Outgoing::new(body, mark));
                 form.apply(&mut request);
-                interim.watch(&mut request);
-                Either::Left(sender.try_send_request(request))
+                let interim = interim.watch(&mut request);
+                (Either::Left(sender.try_send_request(request)), interim)
             }
             Connection::Http2 { share, .. } => {
                 if let Some(mark) = mark {
                     mark.hand();
                 }
-                Either::Right(share.write(request, interim))
+                let interim = Arc::default();
+                (Either::Right(share.write(request, &interim)), interim)
             }
         }
     }
@@ -255,6 +250,22 @@ impl Connection {
             Connection::Http1 { wire, .. } | Connection::Http2 { wire, .. } => wire,
         }
     }
+}
+
+/// The head of an answer. If the request is seen to have arrived before that, `arrived` is called.
+async fn first<F: Future>(
+    mut head: Pin<&mut F>,
+    arrival: Option<impl Future<Output = ()>>,
+    arrived: impl FnOnce(),
+) -> F::Output {
+    if let Some(arrival) = arrival {
+        tokio::select! {
+            biased;
+            head = &mut head => return head,
+            () = arrival => arrived(),
+        }
+    }
+    head.await
 }
 
 #[cfg(test)]

@@ -93,13 +93,27 @@ impl Connections {
         }
         let mut all_idle = self.idle.borrow_mut();
         while let Some(idle) = all_idle.pop() {
-            let IdleConnection { connection, slot, until, timer } = idle;
-            let lease = Lease { connection, slot, timer, connections: self.clone(), until };
+            let lease = self.lease_of(idle);
             if lease.is_fresh() {
                 return Some(lease);
             }
         }
         None
+    }
+
+    /// The connection that [`reuse`](Self::reuse) would give, if a request can be sent on it at
+    /// once.
+    pub fn reuse_ready(self: &Rc<Self>) -> Option<Lease> {
+        if let Some(connection) = self.share() {
+            return Some(self.lease_new(connection, None));
+        }
+        let idle = self.idle.borrow_mut().pop_if(|idle| idle.connection.is_ready())?;
+        Some(self.lease_of(idle)).filter(Lease::is_fresh)
+    }
+
+    fn lease_of(self: &Rc<Self>, idle: IdleConnection) -> Lease {
+        let IdleConnection { connection, slot, until, timer } = idle;
+        Lease { connection, slot, timer, connections: self.clone(), until }
     }
 
     /// A new connection in this slot, or a shared one that has been opened meanwhile.
@@ -187,8 +201,9 @@ impl Lease {
         self.slot.is_none()
     }
 
-    /// Keeps the connection for the next request, if it can be used again.
-    pub fn give_back(self, headers: &HeaderMap) {
+    /// Keeps the connection, which is idle from `now` on, for the next request, if it can be used
+    /// again.
+    pub fn give_back(self, headers: &HeaderMap, now: Instant) {
         if self.connection.is_http1() && !self.connection.is_closed() {
             if let Some(slot) = &self.slot {
                 // A waiter for a slot can have this one.
@@ -197,7 +212,7 @@ impl Lease {
             self.connections.idle.borrow_mut().push(IdleConnection {
                 connection: self.connection,
                 slot: self.slot,
-                until: Instant::now() + max_idle(headers),
+                until: now + max_idle(headers),
                 timer: self.timer,
             });
         }

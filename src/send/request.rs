@@ -2,10 +2,11 @@
 //! interim answers to it.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::{
@@ -13,11 +14,10 @@ use http::header::{
     TRANSFER_ENCODING, USER_AGENT,
 };
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{Extensions, HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::TrySendError;
-use tokio::sync::Notify;
 
 use super::acked::WireMark;
 use super::header_case;
@@ -173,26 +173,69 @@ pub const MAX_INTERIM: u32 = 10;
 #[derive(Debug, Default)]
 pub struct Interim {
     pub received: AtomicU32,
-    too_many: Notify,
+    is_over: AtomicBool,
+    /// Wakes the task that waits for the answer.
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Interim {
-    /// Waits until there are too many interim answers.
-    pub async fn too_many(&self) {
-        self.too_many.notified().await;
-    }
-
-    /// Counts the interim answers of HTTP/1.1.
-    pub fn watch<B>(self: &Arc<Self>, request: &mut Request<B>) {
-        let interim = self.clone();
-        hyper::ext::on_informational(request, move |_| interim.receive(MAX_INTERIM));
+    /// The work's result; none if there are too many interim answers first.
+    pub async fn keep<F: Future>(&self, mut work: Pin<&mut F>) -> Option<F::Output> {
+        poll_fn(|cx| {
+            if self.is_over.load(Ordering::Acquire) {
+                return Poll::Ready(None);
+            }
+            let polled = work.as_mut().poll(cx).map(Some);
+            if polled.is_pending() {
+                self.waker().replace(cx.waker().clone());
+                if self.is_over.load(Ordering::Acquire) {
+                    return Poll::Ready(None);
+                }
+            }
+            polled
+        })
+        .await
     }
 
     /// Counts an interim answer; one more than `max` of them are too many.
     pub fn receive(&self, max: u32) {
         if self.received.fetch_add(1, Ordering::Relaxed) == max {
-            self.too_many.notify_one();
+            self.is_over.store(true, Ordering::Release);
+            self.waker().take().into_iter().for_each(Waker::wake);
         }
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts the interim answers of an HTTP/1.1 connection, to one request after the other.
+pub struct InterimWatch {
+    interim: Arc<Interim>,
+    /// The extension of each request by which it is counted, made once.
+    extensions: Extensions,
+}
+
+impl InterimWatch {
+    pub fn new() -> InterimWatch {
+        let interim = Arc::<Interim>::default();
+        let (counted, mut request) = (interim.clone(), Request::new(()));
+        hyper::ext::on_informational(&mut request, move |_| counted.receive(MAX_INTERIM));
+        InterimWatch { interim, extensions: std::mem::take(request.extensions_mut()) }
+    }
+
+    /// Counts from now on those to this request.
+    pub fn watch<B>(&self, request: &mut Request<B>) -> Arc<Interim> {
+        self.interim.received.store(0, Ordering::Relaxed);
+        self.interim.is_over.store(false, Ordering::Release);
+        let extensions = self.extensions.clone();
+        if request.extensions().is_empty() {
+            *request.extensions_mut() = extensions;
+        } else {
+            request.extensions_mut().extend(extensions);
+        }
+        self.interim.clone()
     }
 }
 

@@ -66,6 +66,12 @@ impl Sender {
         }
     }
 
+    /// A connection to the URL's origin that is ready for a request, if it need not be waited
+    /// for.
+    pub fn lease_now(&self, uri: &Uri) -> Result<Option<Lease>, SendError> {
+        Ok(self.connections(uri)?.reuse_ready())
+    }
+
     /// A connection to the URL's origin that is ready for a request.
     pub async fn lease(&self, uri: &Uri) -> Result<Lease, SendError> {
         let connections = self.connections(uri)?;
@@ -176,8 +182,9 @@ impl Sender {
         let idle = self.transport.settings.idle_timeout;
         let body = body::read(incoming, cap, &mut deadline, idle).await;
         let body = body.unwrap_or_else(|| Err(self.too_slow_body(&deadline)))?;
-        let latency = started.elapsed();
-        lease.give_back(&head.headers);
+        let now = Instant::now();
+        let latency = now - started.sent;
+        lease.give_back(&head.headers, now);
         Ok(Answer {
             status: head.status,
             body: self.decode(body, &head.headers, cap)?,
@@ -202,8 +209,9 @@ impl Sender {
         let idle = self.transport.settings.idle_timeout;
         let received = body::receive(incoming, cap, &mut deadline, idle, take).await;
         received.unwrap_or_else(|| Err(self.too_slow_body(&deadline)))?;
-        let latency = started.elapsed();
-        lease.give_back(&head.headers);
+        let now = Instant::now();
+        let latency = now - started.sent;
+        lease.give_back(&head.headers, now);
         Ok(Answer {
             status: head.status,
             body: Bytes::new(),

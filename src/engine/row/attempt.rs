@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::extract::{AnswerContext, text};
 use crate::hooks::Processed;
 use crate::judge::Decision;
-use crate::limit::{Cost, Permit, duration};
+use crate::limit::{Cost, Permit, RateLimiter, duration};
 use crate::metrics::{Counters, WaitReason, WaitingRow};
 use crate::plan::Stage;
 use crate::record::{
@@ -201,6 +201,10 @@ impl RequestExecutor {
         self.context.plan.stage(self.stage_index)
     }
 
+    fn limiter(&self) -> &RateLimiter {
+        self.context.limiter(self.stage_index)
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         self.context.metrics.worker(self.worker)
     }
@@ -278,15 +282,28 @@ impl RequestExecutor {
             _ => None,
         };
         let is_signed = self.has_credentials && terms.purpose == Purpose::Own;
+        let has_expiring = is_signed && self.stage().signer.has_expiring();
         let (mut lease, mut permit) = loop {
             if !self.context.outages.is_calm() {
                 let wait = self.wait_for_origin(request.uri(), terms.purpose, trace);
                 *pass = Box::pin(wait).await?;
             }
-            let acquired = if is_signed {
-                pin!(self.acquire_with_credentials(request, *terms, trace)).await?
+            // To wait takes much room, which a row in flight need not have.
+            let acquired = if has_expiring {
+                Box::pin(self.acquire_with_credentials(request, *terms, trace)).await?
+            } else if self.is_stopping() {
+                return Err(AttemptError::Cancelled);
             } else {
-                pin!(self.connect_and_acquire(request.uri(), terms.cost, trace)).await?
+                let lease = self.sender.lease_now(request.uri())?;
+                let permit =
+                    lease.as_ref().and_then(|_| self.limiter().acquire_unlimited(terms.cost));
+                match (lease, permit) {
+                    (Some(lease), Some(permit)) => (lease, AttemptPermit(permit)),
+                    (lease, _) => {
+                        let uri = request.uri();
+                        Box::pin(self.connect_and_acquire(uri, lease, terms.cost, trace)).await?
+                    }
+                }
             };
             if self.still_admits(pass, request.uri(), terms.purpose) {
                 break acquired;
@@ -325,7 +342,7 @@ impl RequestExecutor {
             let sending = pin!(self.sender.send(&mut lease, sent, time, arrived));
             sending.await.map_err(|error| self.or_interrupted(error))
         };
-        let head = self.finish_permit(&mut permit, head, terms.purpose, trace);
+        self.finish_permit(&mut permit, &head, terms.purpose, trace);
         if let Err(error) = &head {
             trace.set_arrival(number, self.arrived(&permit, terms.cost));
             if matches!(error.delivery, Delivery::NotSent | Delivery::Rejected) {
@@ -441,24 +458,27 @@ impl RequestExecutor {
         })
     }
 
-    /// A connection, and then a permit: the time that a connection takes varies, and must not
-    /// lie between the permit and the request.
+    /// A connection, unless there is a lease of one, and then a permit: the time that a connection
+    /// takes varies, and must not lie between the permit and the request.
     pub(super) async fn connect_and_acquire(
         &self,
         uri: &Uri,
+        lease: Option<Lease>,
         cost: &Cost,
         trace: &mut AttemptTrace,
     ) -> Result<(Lease, AttemptPermit), AttemptError> {
-        let connects = self.waits(WaitReason::Server);
-        let lease = {
-            let connecting = pin!(self.sender.lease(uri));
-            self.unless_stopped(connecting).await??
+        let lease = match lease {
+            Some(lease) => lease,
+            None => {
+                let _connects = self.waits(WaitReason::Server);
+                let connecting = pin!(self.sender.lease(uri));
+                self.unless_stopped(connecting).await??
+            }
         };
-        drop(connects);
         let since = Instant::now();
         let waits = self.waits(WaitReason::Limit);
         let permit = {
-            let turn = pin!(self.context.limiter(self.stage_index).acquire(cost.clone()));
+            let turn = pin!(self.limiter().acquire(cost.clone()));
             self.unless_stopped(turn).await?
         };
         let permit = AttemptPermit(permit.map_err(|why| self.no_permit(&why, trace))?);
@@ -680,7 +700,7 @@ fn too_long(failure: Failure) -> SendError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::{Guard, RateLimiter};
+    use crate::limit::Guard;
 
     #[tokio::test(start_paused = true)]
     async fn a_permit_goes_back_only_if_its_request_was_not_sent() {

@@ -1,7 +1,6 @@
 //! Credentials that expire: a token fetched before it is needed, and both tokens and
 //! secrets renewed when the server refuses them.
 
-use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -40,9 +39,6 @@ impl RequestExecutor {
     ) -> Result<(Lease, AttemptPermit), AttemptError> {
         let signer = &self.stage().signer;
         let (tokens, login) = (signer.tokens(), signer.login());
-        if tokens.is_none() && login.is_none() {
-            return pin!(self.connect_and_acquire(request.uri(), terms.cost, trace)).await;
-        }
         let mut cause = LoginCause { uri: request.uri(), terms, key: None };
         loop {
             if let Some(tokens) = tokens {
@@ -54,7 +50,7 @@ impl RequestExecutor {
                 Box::pin(self.log_in(login, cause, trace)).await?;
             }
             let (lease, permit) =
-                self.connect_and_acquire(request.uri(), terms.cost, trace).await?;
+                self.connect_and_acquire(request.uri(), None, terms.cost, trace).await?;
             cause.key = login.and_then(|login| login.key(permit.key()));
             let now = Instant::now();
             let has_token = tokens.is_none_or(|tokens| tokens.is_fresh(now));
@@ -179,7 +175,7 @@ impl RequestExecutor {
             row.jar.clear();
         }
         let is_other = other_token || other_login;
-        Ok(is_other || (is_unauthorized && self.reread_secrets(vault).await?))
+        Ok(is_other || (is_unauthorized && Box::pin(self.reread_secrets(vault)).await?))
     }
 
     /// Whether an answer to a row says that its login is of no use any more.

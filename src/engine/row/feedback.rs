@@ -10,7 +10,7 @@ use super::attempt::{AttemptTerms, AttemptTrace, Purpose, RequestExecutor, StopR
 use crate::engine::targets::LEFT_ALONE;
 use crate::error::{Error, StopCause};
 use crate::events::{EventKind, RequestRefused};
-use crate::judge::signals::{HeaderRules, InvalidHeader, LimitSignals, read_headers};
+use crate::judge::signals::{HeaderRules, InvalidHeader, LimitSignals, may_tell, read_headers};
 use crate::judge::{
     Decision, Meaning, RefusalMeaning, RefusalScope, Ruling, built_in_decision, invalid_pause,
 };
@@ -29,21 +29,21 @@ impl RequestExecutor {
     pub(super) fn finish_permit(
         &self,
         permit: &mut Permit,
-        head: Result<RequestHead, SendError>,
+        head: &Result<RequestHead, SendError>,
         purpose: Purpose,
         trace: &mut AttemptTrace,
-    ) -> Result<RequestHead, SendError> {
-        match &head {
+    ) {
+        match head {
             Ok(head) if purpose.of_credentials() == Some(RedirectTrust::Foreign) => {
                 self.counters().answered(Some(head.status()));
                 self.apply_foreign_answer(permit, head, purpose, trace);
             }
             Ok(head) => {
                 // Other servers know nothing of this one's limits.
-                let now = self.context.calendar_now();
-                if purpose == Purpose::Own {
-                    let signals = read_headers(self.stage().headers.heard(head.headers()), now);
-                    self.apply_signals(permit, &signals);
+                let now = || self.context.calendar_now();
+                let heard = self.stage().headers.heard(head.headers());
+                if purpose == Purpose::Own && may_tell(heard) {
+                    self.apply_signals(permit, &read_headers(heard, now()));
                 }
                 self.counters().answered(Some(head.status()));
                 let ruling = self.stage().answers.of_head(head.status(), head.headers(), now);
@@ -62,7 +62,6 @@ impl RequestExecutor {
             }
             Err(_) => permit.lost(),
         }
-        head
     }
 
     /// Applies what the whole answer says, and ends a permit that has waited for its body.

@@ -18,7 +18,8 @@ mod tests;
 use crate::limit::http::{AnswerClock, NamedTexts, read_sources};
 pub use crate::limit::http::{
     HeaderRules, HeardHeaders, InvalidHeader, LimitSignal, LimitSignals, MAX_WAIT, NamedPolicy,
-    SignalSource, exhausted_reset, named_policies, parse_pause, read_headers, retry_after,
+    SignalSource, exhausted_reset, may_tell, named_policies, parse_pause, read_headers,
+    retry_after,
 };
 
 /// The compiled entries of `[[signal]]` that read bodies.

@@ -198,6 +198,18 @@ impl RateLimiter {
         Ok(Permit::new(self.core.clone(), cost, acquired, now))
     }
 
+    /// A permit of this cost at once, as long as nothing is limited.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn acquire_unlimited(&self, cost: &Cost) -> Option<Permit> {
+        if !self.core.unlimited().lasts() {
+            return None;
+        }
+        let mut cost = cost.clone();
+        let ended = self.complete(&mut cost).ok()??;
+        Some(Permit::unlimited(self.core.clone(), cost, ended))
+    }
+
     /// Waits for a permit on this thread, which must not be one that drives other tasks.
     ///
     /// # Errors

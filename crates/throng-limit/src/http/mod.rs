@@ -46,14 +46,30 @@ pub fn read_headers(headers: HeardHeaders<'_>, now: SystemTime) -> LimitSignals 
         let of_headers = rules.sources().iter().filter(|source| !source.is_of_body());
         headers::read_sources(of_headers, &headers, clock, &mut found);
     }
-    // Most answers have no such header; each has this in its name.
-    let of_limit =
-        |name: &HeaderName| name.as_str().as_bytes().windows(5).any(|part| part == b"limit");
-    if rules.reads_families() && headers.map().keys().any(of_limit) {
+    if has_families(headers) {
         let clock = AnswerClock::of(headers, now);
         headers::read(FamilyHeaders(headers), clock, &mut found);
     }
     found
+}
+
+/// Whether [`read_headers`] has anything to read. Most answers have no such header.
+#[must_use]
+pub fn may_tell(headers: HeardHeaders<'_>) -> bool {
+    !headers.rules().sources().is_empty() || has_families(headers)
+}
+
+/// Whether an answer has a header of the common families, if they are read: each has "limit" in
+/// its name.
+fn has_families(headers: HeardHeaders<'_>) -> bool {
+    headers.rules().reads_families() && headers.map().keys().any(names_limit)
+}
+
+/// Whether a name has "limit" in it. If so, one of each five letters in a row is one of its.
+fn names_limit(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    name.chunks_exact(5).any(|five| b"limt".contains(&five[4]))
+        && name.windows(5).any(|five| five == b"limit")
 }
 
 /// The pause that `Retry-After` asks for, in full.
@@ -177,6 +193,17 @@ mod tests {
         permit.answered_with(StatusCode::from_u16(status).unwrap(), &headers);
         drop(permit);
         (limiter.snapshot().limits[0].clone(), limiter)
+    }
+
+    #[test]
+    fn a_name_with_limit_in_it_is_found_wherever_that_stands() {
+        let names = |name: &str| names_limit(&HeaderName::try_from(name).unwrap());
+        for at in 0..12 {
+            for after in ["", "s", "-x"] {
+                assert!(names(&format!("{}limit{after}", "x".repeat(at))));
+                assert!(!names(&format!("{}limt{after}", "i".repeat(at))));
+            }
+        }
     }
 
     #[test]
