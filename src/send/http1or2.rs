@@ -182,11 +182,14 @@ impl Connection {
         let wire = self.wire();
         let seen = (wire.strong_count() > 0).then(|| WireMark::new(wire.clone()));
         let (mark, arrival) = seen.unzip();
+        // Both are boxed, as a future has more than one copy of what is moved into it.
+        let arrival = arrival.map(Box::pin);
         let (head, interim) = self.write(request, mark);
+        let mut head = Box::pin(head);
         // The future has no room for the request, which is written by now.
         async move {
             let head = async {
-                let head = interim.keep(pin!(head)).await;
+                let head = interim.keep(head.as_mut()).await;
                 self.checked(head.ok_or_else(faults::too_many_interim)?)
             };
             let head = first(pin!(head), arrival, arrived).await;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::RowLogs;
 use super::outage::OriginStanding;
 use super::stand_in::StandIn;
-use crate::cookies::CookieJar;
+use crate::cookies::{CookieJar, JarGeneration};
 use crate::engine::context::RunContext;
 use crate::engine::outages::Pass;
 use crate::engine::targets::NotFree;
@@ -281,33 +281,9 @@ impl RequestExecutor {
             }
             _ => None,
         };
-        let is_signed = self.has_credentials && terms.purpose == Purpose::Own;
-        let has_expiring = is_signed && self.stage().signer.has_expiring();
-        let (mut lease, mut permit) = loop {
-            if !self.context.outages.is_calm() {
-                let wait = self.wait_for_origin(request.uri(), terms.purpose, trace);
-                *pass = Box::pin(wait).await?;
-            }
-            // To wait takes much room, which a row in flight need not have.
-            let acquired = if has_expiring {
-                Box::pin(self.acquire_with_credentials(request, *terms, trace)).await?
-            } else if self.is_stopping() {
-                return Err(AttemptError::Cancelled);
-            } else {
-                let lease = self.sender.lease_now(request.uri())?;
-                let permit =
-                    lease.as_ref().and_then(|_| self.limiter().acquire_unlimited(terms.cost));
-                match (lease, permit) {
-                    (Some(lease), Some(permit)) => (lease, AttemptPermit(permit)),
-                    (lease, _) => {
-                        let uri = request.uri();
-                        Box::pin(self.connect_and_acquire(uri, lease, terms.cost, trace)).await?
-                    }
-                }
-            };
-            if self.still_admits(pass, request.uri(), terms.purpose) {
-                break acquired;
-            }
+        let (mut lease, mut permit) = {
+            let acquiring = pin!(self.acquire_turn(request, terms, trace, pass));
+            acquiring.await?
         };
         if let Some(error) = self.key_expired(trace) {
             trace.forget_attempt(number);
@@ -317,19 +293,8 @@ impl RequestExecutor {
             let _waits = self.waits(WaitReason::Output);
             intent.make().await.map_err(|_| AttemptError::Cancelled)?;
         }
-        let mut sent = request.clone();
-        if is_signed {
-            self.sign(&mut sent, permit.key(), trace)?;
-        }
         let jar = self.jar(*terms, permit.key());
-        let generation = jar.map(|jar| jar.add_to(&mut sent)).unwrap_or_default();
-        if let Some(jar) = self.login_jar(terms.purpose, permit.key()) {
-            jar.add_to(&mut sent);
-        }
-        if terms.purpose == Purpose::Own {
-            let world = &self.context.world;
-            world.label(self.stage(), &mut sent, terms.cost, permit.key());
-        }
+        let (sent, generation) = self.signed(request, *terms, jar, permit.key(), trace)?;
         if self.context.shutdown.is_aborted() {
             return Err(AttemptError::Cancelled);
         }
@@ -383,6 +348,35 @@ impl RequestExecutor {
             self.bill(*charge, terms.cost, answer.status, trace.refused, &told);
         }
         Ok(answer)
+    }
+
+    /// The request with its credentials and cookies, for this key of the pool. Also gives the
+    /// generation of the jar's cookies.
+    fn signed(
+        &self,
+        request: &Request<Bytes>,
+        terms: AttemptTerms<'_>,
+        jar: Option<&CookieJar>,
+        key: Option<usize>,
+        trace: &mut AttemptTrace,
+    ) -> Result<(Request<Bytes>, JarGeneration), SendError> {
+        let mut sent = request.clone();
+        if self.is_signed(terms.purpose) {
+            self.sign(&mut sent, key, trace)?;
+        }
+        let generation = jar.map(|jar| jar.add_to(&mut sent)).unwrap_or_default();
+        if let Some(jar) = self.login_jar(terms.purpose, key) {
+            jar.add_to(&mut sent);
+        }
+        if terms.purpose == Purpose::Own {
+            self.context.world.label(self.stage(), &mut sent, terms.cost, key);
+        }
+        Ok((sent, generation))
+    }
+
+    /// Whether requests for this purpose are signed, or may have secrets.
+    fn is_signed(&self, purpose: Purpose) -> bool {
+        self.has_credentials && purpose == Purpose::Own
     }
 
     /// The jar of a request with this key of the pool, if cookies are kept for it.
@@ -456,6 +450,62 @@ impl RequestExecutor {
             )),
             delivery: Delivery::Final,
         })
+    }
+
+    /// A connection and a permit, as soon as the request's origin may be asked.
+    async fn acquire_turn<'a>(
+        &'a self,
+        request: &Request<Bytes>,
+        terms: &AttemptTerms<'a>,
+        trace: &mut AttemptTrace,
+        pass: &mut Pass<'a>,
+    ) -> Result<(Lease, AttemptPermit), AttemptError> {
+        let has_expiring = self.is_signed(terms.purpose) && self.stage().signer.has_expiring();
+        loop {
+            if !self.context.outages.is_calm() {
+                let wait = self.wait_for_origin(request.uri(), terms.purpose, trace);
+                *pass = Box::pin(wait).await?;
+            }
+            if self.is_stopping() {
+                return Err(AttemptError::Cancelled);
+            }
+            let mut lease = None;
+            let at_once = if has_expiring {
+                None
+            } else {
+                self.acquire_at_once(request.uri(), terms.cost, &mut lease)?
+            };
+            // To wait takes much room, which a row in flight need not have.
+            let acquired = match at_once {
+                Some(acquired) => acquired,
+                None if has_expiring => {
+                    Box::pin(self.acquire_with_credentials(request, *terms, trace)).await?
+                }
+                None => {
+                    let uri = request.uri();
+                    Box::pin(self.connect_and_acquire(uri, lease, terms.cost, trace)).await?
+                }
+            };
+            if self.still_admits(pass, request.uri(), terms.purpose) {
+                return Ok(acquired);
+            }
+        }
+    }
+
+    /// A connection and a permit, if neither has to be waited for. If only the permit has to, the
+    /// connection is in `lease`.
+    fn acquire_at_once(
+        &self,
+        uri: &Uri,
+        cost: &Cost,
+        lease: &mut Option<Lease>,
+    ) -> Result<Option<(Lease, AttemptPermit)>, SendError> {
+        *lease = self.sender.lease_now(uri)?;
+        if lease.is_none() {
+            return Ok(None);
+        }
+        let permit = self.limiter().acquire_unlimited(cost).map(AttemptPermit);
+        Ok(permit.and_then(|permit| Some((lease.take()?, permit))))
     }
 
     /// A connection, unless there is a lease of one, and then a permit: the time that a connection

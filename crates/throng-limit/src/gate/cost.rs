@@ -27,7 +27,7 @@ use crate::server::AnsweredMark;
 /// assert_eq!(forgotten, AcquireError::MissingCost { unit: "tokens".into() });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Cost {
     /// By the limiter's units; requests come first.
     pub(crate) units: SmallVec<[u64; 2]>,
@@ -148,6 +148,18 @@ impl NamedUnits {
         let index = index.ok_or_else(|| UnknownUnit { unit: self.unit.to_string() })?;
         costs[index] = Some(self.units);
         Ok(())
+    }
+}
+
+impl Clone for Cost {
+    fn clone(&self) -> Cost {
+        Cost {
+            // One copy, where a clone goes from unit to unit.
+            units: SmallVec::from_slice(&self.units),
+            keys: if self.keys.is_empty() { ScopeKeys::new() } else { self.keys.clone() },
+            pool_key: self.pool_key,
+            named: self.named.clone(),
+        }
     }
 }
 
