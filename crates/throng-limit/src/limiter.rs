@@ -23,6 +23,12 @@ pub trait Limiter: fmt::Debug + Send {
     /// Takes `units`, which [`earliest`](Limiter::earliest) gave as available.
     fn take(&mut self, now: Time, units: u64) -> Reservation;
 
+    /// Whether an attempt that has taken these units may still be sent. If not, all that count this
+    /// limit together may have taken the run for dead, and given its units to others.
+    fn may_send(&self, _now: Time, _hold: &Reservation) -> bool {
+        true
+    }
+
     /// Something happened to an attempt.
     fn on(&mut self, now: Time, hold: &mut Reservation, event: Event);
 
@@ -115,6 +121,8 @@ pub struct Reservation {
     pub(crate) noted: Option<Time>,
     /// When they were taken, if the limit asks how long the attempt was under way.
     pub(crate) taken: Option<Time>,
+    /// The number of the lease that they are from, if they are leased.
+    pub(crate) lease: u32,
 }
 
 /// Where the units of an attempt are.

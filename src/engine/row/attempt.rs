@@ -231,8 +231,8 @@ impl RequestExecutor {
         Cancelled
     }
 
-    /// Attempts a request; a connection that had ended before anything was written is
-    /// replaced.
+    /// Attempts a request; a connection that had ended before anything was written, and a permit
+    /// that was too old, are replaced.
     pub(super) async fn send_fresh(
         &self,
         request: &Request<Bytes>,
@@ -240,36 +240,37 @@ impl RequestExecutor {
         trace: &mut AttemptTrace,
     ) -> Result<Answer, AttemptError> {
         let mut free = FREE_TRIES;
-        loop {
+        let (first, pass, outcome) = loop {
             let first = trace.arrived.len();
             let mut pass = self.context.outages.pass();
             let sent = pin!(self.attempt(request, &terms, trace, &mut pass)).await;
             match sent {
+                Ok(None) => trace.forget_attempt(first),
                 Err(AttemptError::Failed(error)) if free > 0 && error.is_stale_connection() => {
                     trace.forget_attempt(first);
                     free -= 1;
                 }
-                outcome => {
-                    let is_well =
-                        matches!(&outcome, Ok(answer) if !answer.status.is_server_error());
-                    if !is_well || !self.context.outages.is_calm() {
-                        self.tell_of_origin(pass, request.uri(), terms.purpose, &outcome, trace);
-                        trace.set_unsent_aside(first, &outcome);
-                    }
-                    return outcome;
-                }
+                Ok(Some(answer)) => break (first, pass, Ok(answer)),
+                Err(error) => break (first, pass, Err(error)),
             }
+        };
+        let is_well = matches!(&outcome, Ok(answer) if !answer.status.is_server_error());
+        if !is_well || !self.context.outages.is_calm() {
+            self.tell_of_origin(pass, request.uri(), terms.purpose, &outcome, trace);
+            trace.set_unsent_aside(first, &outcome);
         }
+        outcome
     }
 
-    /// Takes a connection and a permit, sends the request once, and reads the answer.
+    /// Takes a connection and a permit, sends the request once, and reads the answer. None if
+    /// nothing was sent, as other machines may have used the units of the permit by then.
     async fn attempt<'a>(
         &'a self,
         request: &Request<Bytes>,
         terms: &AttemptTerms<'a>,
         trace: &mut AttemptTrace,
         pass: &mut Pass<'a>,
-    ) -> Result<Answer, AttemptError> {
+    ) -> Result<Option<Answer>, AttemptError> {
         let number = trace.begin_attempt(self.context.plan.columns.arrived);
         if self.is_routed {
             self.check_target(trace)?;
@@ -298,7 +299,9 @@ impl RequestExecutor {
         if self.context.shutdown.is_aborted() {
             return Err(AttemptError::Cancelled);
         }
-        permit.sent();
+        if !permit.sent_in_time() {
+            return Ok(None);
+        }
         charge.iter_mut().for_each(|charge| charge.sent());
         let _in_flight = self.counters().sent();
         let time = self.sender.start();
@@ -332,7 +335,7 @@ impl RequestExecutor {
         self.counters().latency(latency);
         let answer = answer?;
         if terms.purpose.of_credentials().is_some() {
-            return Ok(answer);
+            return Ok(Some(answer));
         }
         read.map_err(too_long)?;
         let mut told = Vec::new();
@@ -347,7 +350,7 @@ impl RequestExecutor {
         if let Some(charge) = charge {
             self.bill(*charge, terms.cost, answer.status, trace.refused, &told);
         }
-        Ok(answer)
+        Ok(Some(answer))
     }
 
     /// The request with its credentials and cookies, for this key of the pool. Also gives the

@@ -118,6 +118,18 @@ impl LimitSet {
         self.operator.unwrap_or_default()
     }
 
+    /// Whether the attempt may still be sent: the leases of all its units go on. What is not leased
+    /// waits for it for as long as it takes.
+    pub fn may_send(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired) -> bool {
+        let mut may = true;
+        if self.store.is_some() {
+            self.tell_members(cost, acquired, &mut |member, hold| {
+                may &= member.kind.may_send(now, hold);
+            });
+        }
+        may
+    }
+
     /// The attempt is being written.
     pub fn sent(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired) {
         self.tell(now, cost, acquired, Event::Sent);

@@ -133,6 +133,27 @@ impl Permit {
         }
     }
 
+    /// As [`sent`](Permit::sent), unless the permit is too old: where limits are shared with other
+    /// machines, these take a process for dead that was stopped for long, or whose machine slept, and
+    /// use its units. Gives false then: the request must not be sent, and the permit is to be
+    /// cancelled and another one acquired.
+    #[doc(hidden)]
+    #[must_use = "a request whose permit is too old must not be sent"]
+    pub fn sent_in_time(&mut self) -> bool {
+        if self.sent.is_some() || self.ended.is_some() {
+            return self.ended.is_none();
+        }
+        let mut may_send = true;
+        let sent = self.tell(|limits, now, cost, acquired| {
+            may_send = limits.may_send(now, cost, acquired);
+            if may_send {
+                limits.sent(now, cost, acquired);
+            }
+        });
+        self.sent = may_send.then_some(sent);
+        may_send
+    }
+
     /// The server's network stack has acknowledged all of the request.
     pub fn acked(&mut self) {
         if self.ended.is_none() && self.acked.is_none() {

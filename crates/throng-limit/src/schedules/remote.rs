@@ -34,6 +34,8 @@ enum LedgerBug {
     Forgets,
     /// What a silent run leases is free when its lease ends.
     BelievesSilence,
+    /// A permit from before a long stop is used after it.
+    SendsLate,
     /// A value is changed that another run has changed since it was read.
     Overwrites,
 }
@@ -50,6 +52,8 @@ struct Faults {
     kills: f64,
     stops: f64,
     cuts: f64,
+    /// The longest time for which a run is stopped or cut off, in milliseconds.
+    longest: u64,
     /// Share of steps at which the store is restarted, and has forgotten all.
     restarts: f64,
     bug: LedgerBug,
@@ -62,6 +66,7 @@ const CALM: Faults = Faults {
     kills: 0.0,
     stops: 0.0,
     cuts: 0.0,
+    longest: 40_000,
     restarts: 0.0,
     bug: LedgerBug::None,
 };
@@ -72,21 +77,26 @@ const FAULTS: Faults = Faults {
     kills: 0.001,
     stops: 0.001,
     cuts: 0.001,
+    longest: 40_000,
     restarts: 0.0003,
     bug: LedgerBug::None,
 };
+/// Runs are stopped for longer than what they lease counts, and so are taken for dead.
+const LONG_STOPS: Faults = Faults { stops: 0.02, longest: 200_000, ..FAULTS };
 
 /// Time after which a run repeats an exchange that was not answered.
 const ANSWERED: Duration = Duration::from_millis(100);
-/// The longest time for which a run is stopped or cut off, in milliseconds: less than that after
-/// which what it leases doesn't count any more.
-const STOPPED: u64 = 40_000;
+/// The longest time after a stop for which only messages come and go, in milliseconds: a run's
+/// thread for the store may be quicker than all others.
+const WAKING: u64 = 100;
 
 /// A run on a machine of its own.
 struct Member {
     run: Run,
     mailbox: Arc<Mutex<Mailbox>>,
     stopped: Time,
+    /// Until when its limiters do nothing after a stop.
+    waking: Time,
     /// Until when no message comes or goes.
     cut: Time,
     wakes: Option<Time>,
@@ -176,7 +186,11 @@ impl Network {
         let mut limits = policy.limits();
         limits.use_store(Arc::new(Mail(mailbox.clone())));
         let seed = self.random.random_range(0..u64::MAX);
-        let mut run = Run::new(limits, world, Bug::None, seed, requests);
+        let bug = match self.faults.bug {
+            LedgerBug::SendsLate => Bug::SendsLate,
+            _ => Bug::None,
+        };
+        let mut run = Run::new(limits, world, bug, seed, requests);
         (run.now, run.started) = (self.now, started);
         self.members.insert(
             self.begun,
@@ -184,6 +198,7 @@ impl Network {
                 run,
                 mailbox,
                 stopped: START,
+                waking: START,
                 cut: START,
                 wakes: Some(self.now),
                 repeats: None,
@@ -198,8 +213,9 @@ impl Network {
     fn next(&self) -> Option<(Time, Option<usize>)> {
         let of_run = |(id, member): (&usize, &Member)| {
             let due = member.mailbox.lock().unwrap().due().map(|due| due.after(member.run.started));
-            let times = [member.run.next_event(), member.wakes, member.repeats, due];
-            let first = times.into_iter().flatten().min()?;
+            let of_limiters = [member.run.next_event(), member.wakes].into_iter().flatten().min();
+            let of_limiters = of_limiters.map(|time| time.max(member.waking));
+            let first = [of_limiters, member.repeats, due].into_iter().flatten().min()?;
             Some((first.max(member.stopped).max(self.now), Some(*id)))
         };
         let message = self.queue.peek().map(|Reverse((time, _))| (*time, None));
@@ -215,12 +231,12 @@ impl Network {
     }
 
     fn step_run(&mut self, id: usize) {
-        let Faults { kills, stops, cuts, restarts, .. } = self.faults;
+        let Faults { kills, stops, cuts, longest, restarts, .. } = self.faults;
         let now = self.now;
         if self.random.random_bool(restarts) {
             self.restart();
         }
-        let long = Duration::from_millis(self.random.random_range(0..STOPPED));
+        let long = Duration::from_millis(self.random.random_range(0..longest));
         let member = self.members.get_mut(&id).unwrap();
         if self.random.random_bool(kills) {
             let member = self.members.remove(&id).unwrap();
@@ -228,12 +244,14 @@ impl Network {
         }
         if self.random.random_bool(stops) {
             member.stopped = now.after(long);
+            let waking = Duration::from_millis(self.random.random_range(0..WAKING));
+            member.waking = member.stopped.after(waking);
             return;
         }
         if self.random.random_bool(cuts) {
             member.cut = now.after(long);
         }
-        if !member.is_closed {
+        if !member.is_closed && member.waking <= now {
             member.work(now);
         }
         self.post(id);
@@ -476,12 +494,22 @@ fn machines_share_a_limit_for_every_other_seed_too() {
 }
 
 #[test]
+fn a_run_that_was_stopped_for_so_long_that_it_was_taken_for_dead_uses_no_old_permit() {
+    all_hold(610_000..612_500, LONG_STOPS, |seed| {
+        let case = super::shared::any_case(seed, &super::shared::KINDS);
+        let connect = [case.world.connect, 1_000, 10_000][seed as usize / 25 % 3];
+        Case { world: World { connect, ..case.world }, ..case }
+    });
+}
+
+#[test]
 fn every_planted_bug_of_a_ledger_is_found() {
     let kind = [super::Kind::Sliding];
     for (bug, faults) in [
         (LedgerBug::Repeats, Faults { doubled: 0.5, ..FAULTS }),
         (LedgerBug::Forgets, Faults { restarts: 0.01, ..FAULTS }),
         (LedgerBug::BelievesSilence, Faults { cuts: 0.02, kills: 0.01, ..FAULTS }),
+        (LedgerBug::SendsLate, LONG_STOPS),
     ] {
         let faults = Faults { bug, ..faults };
         let is_over = |seed| {

@@ -58,6 +58,7 @@ pub enum Bug {
     ReturnsSome,
     FastClock,
     ForgetsKeys,
+    SendsLate,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -255,6 +256,13 @@ impl Run {
         let (now, clock) = (self.now, self.clock());
         let a = &mut self.attempts[attempt];
         a.sent = clock;
+        let may_send = self.limits.may_send(clock, &a.ask, &mut a.taken);
+        if !may_send && self.bug != Bug::SendsLate {
+            self.to_take += 1;
+            a.done = true;
+            self.limits.ended(clock, &a.ask, &mut a.taken, End::Returned);
+            return self.limits.finished(clock, &a.ask, &mut a.taken);
+        }
         self.limits.sent(clock, &a.ask, &mut a.taken);
         if self.bug == Bug::SettlesBeforeSending {
             self.limits.settle(clock, &a.ask, &mut a.taken, 1, 1);

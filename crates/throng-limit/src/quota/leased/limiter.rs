@@ -8,7 +8,7 @@ use super::exchange::{LeaseReply, LeaseRequest, QuotaHandle};
 use crate::limiter::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
-use crate::quota::terms::{ArrivalEvent, Quota};
+use crate::quota::terms::{ArrivalEvent, Quota, SEND_TIME};
 use crate::time::Time;
 
 /// How long until a store is asked again that another process is writing.
@@ -27,6 +27,8 @@ pub struct LeasedLimiter {
     reported: Option<u64>,
     /// Until when leased units may be sent.
     lease_end: Time,
+    /// The number of the lease, which changes when the store may have taken the run for dead.
+    lease: u32,
     /// Arrivals that the store doesn't know yet.
     arrived: Vec<(Time, i64)>,
     reset: Option<Time>,
@@ -55,6 +57,7 @@ impl LeasedLimiter {
             in_flight: 0,
             reported: None,
             lease_end: Time::ZERO,
+            lease: 0,
             arrived: Vec::new(),
             reset: None,
             pause: None,
@@ -67,6 +70,7 @@ impl LeasedLimiter {
 
     /// Reports to the store, and asks for more units.
     pub(super) fn exchange(&mut self, now: Time, wanted: u64, least: u64) -> LeaseReply {
+        self.note_silence(now);
         let reply = self.account.exchange(
             now,
             &LeaseRequest {
@@ -96,6 +100,23 @@ impl LeasedLimiter {
             self.inner.heed_searches(now, self.account.other_searches());
         }
         reply
+    }
+
+    /// After a long silence, as of a process that was stopped or a machine that slept, the store may
+    /// have counted all that is leased as sent long ago, and given it to others by now. The store
+    /// waits for longer, so that clocks may differ a little.
+    fn note_silence(&mut self, now: Time) {
+        if now >= self.lease_end.after(self.quota.timeout.max(self.quota.linger)) {
+            self.in_hand = 0;
+            self.lease = self.lease.wrapping_add(1);
+        }
+    }
+
+    /// Units of an attempt are free for another one, if the store still keeps them for this run.
+    fn free(&mut self, hold: &Reservation, units: u64) {
+        if hold.lease == self.lease {
+            self.in_hand += units;
+        }
     }
 
     /// When `units` are leased. Units that are too few, or that were not sent while their
@@ -201,20 +222,20 @@ impl LeasedLimiter {
         hold.arrived = None;
         if hold.place != UnitsState::Free {
             match hold.noted.take() {
-                Some(noted) => self.take_back(noted, hold.units, hold.units),
+                Some(noted) => self.take_back(noted, hold, hold.units),
                 None => {
                     self.in_flight = self.in_flight.saturating_sub(hold.units);
-                    self.in_hand += hold.units;
+                    self.free(hold, hold.units);
                 }
             }
         }
     }
 
-    /// Takes back some of the units that were noted together. Units that the store was told
+    /// Takes back some of an attempt's units, which were noted together. Units that the store was told
     /// of it gives out again, if they still count: they are perhaps leased by another run.
-    fn take_back(&mut self, noted: Time, units: u64, together: u64) {
-        if self.arrived.contains(&(noted, signed(together))) {
-            self.in_hand += units;
+    fn take_back(&mut self, noted: Time, hold: &Reservation, units: u64) {
+        if self.arrived.contains(&(noted, signed(hold.units))) {
+            self.free(hold, units);
         }
         self.arrived.push((noted, -signed(units)));
     }
@@ -227,14 +248,15 @@ impl LeasedLimiter {
         let before = hold.units;
         let is_debt = units > self.in_hand + before;
         match hold.noted {
-            Some(noted) if units < before => self.take_back(noted, before - units, before),
+            Some(noted) if units < before => self.take_back(noted, hold, before - units),
             Some(noted) => {
                 self.arrived.push((noted, signed(units - before)));
                 self.in_hand = self.in_hand.saturating_sub(units - before);
             }
             None => {
                 self.in_flight = (self.in_flight + units).saturating_sub(before);
-                self.in_hand = (self.in_hand + before).saturating_sub(units);
+                self.free(hold, before.saturating_sub(units));
+                self.in_hand = self.in_hand.saturating_sub(units.saturating_sub(before));
             }
         }
         if is_debt {
@@ -281,7 +303,11 @@ impl Limiter for LeasedLimiter {
     fn take(&mut self, now: Time, units: u64) -> Reservation {
         self.in_hand = self.in_hand.saturating_sub(units);
         self.in_flight += units;
-        self.inner.take(now, units)
+        Reservation { lease: self.lease, ..self.inner.take(now, units) }
+    }
+
+    fn may_send(&self, now: Time, hold: &Reservation) -> bool {
+        hold.lease == self.lease && now < self.lease_end.after(SEND_TIME)
     }
 
     fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::{LeaseReply, LeaseRequest, LeasedLimiter, QuotaHandle, QuotaStore, ScopeKey};
 use crate::config::{Policy, Settings};
 use crate::limiter::{Availability, Event, Limiter, Reservation};
-use crate::quota::terms::Quota;
+use crate::quota::terms::{Quota, SEND_TIME};
 use crate::time::Time;
 
 /// An account of ten units, which notes the units kept, those that have arrived, and the
@@ -121,6 +121,45 @@ fn units_that_are_not_sent_or_are_too_few_are_given_back() {
     assert!(leased.earliest(ended, 8) != Availability::Now);
     assert_eq!(leased.exchange(ended, 0, 0), LeaseReply::Units(0));
     assert_eq!(known(&told), (0, 5));
+}
+
+#[test]
+fn a_permit_is_sent_while_its_lease_goes_on_and_not_after_a_silence() {
+    let (mut leased, _told) = leased();
+    assert_eq!(leased.earliest(at(0), 1), Availability::Now);
+    let hold = leased.take(at(0), 1);
+    let end = at(0).after(leased.quota.lease()).after(SEND_TIME);
+    assert!(leased.may_send(end.before(Duration::from_nanos(1)), &hold));
+    assert!(!leased.may_send(end, &hold));
+    // The store has known all the time that it is leased.
+    leased.exchange(end, 0, 0);
+    assert!(leased.may_send(end, &hold));
+    // The store may have taken the run for dead, though it leases units again now.
+    let long = end.after(leased.quota.lease()).after(leased.quota.linger);
+    leased.exchange(long, 0, 0);
+    assert!(!leased.may_send(long, &hold));
+}
+
+#[test]
+fn units_from_before_a_long_silence_are_not_in_hand_after_it() {
+    for settled in [false, true] {
+        let (mut leased, told) = leased();
+        assert_eq!(leased.earliest(at(0), 3), Availability::Now);
+        let mut hold = leased.take(at(0), 3);
+        let mut other = leased.take(at(0), 0);
+        let long = at(0).after(leased.quota.lease()).after(leased.quota.linger);
+        // An answer is reported, before anything more is taken.
+        leased.on(long, &mut other, Event::Answered);
+        leased.exchange(long, 0, 0);
+        if settled {
+            leased.on(long, &mut hold, Event::Settled(1));
+        } else {
+            leased.on(long, &mut hold, Event::Returned);
+        }
+        let exchanges = told.0.lock().unwrap().2;
+        assert_eq!(leased.earliest(long, 1), Availability::Now);
+        assert_eq!(told.0.lock().unwrap().2, exchanges + 1, "{settled}: it is leased anew");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::super::{Case, Kind, Rule, case, server, shared};
-use super::{FAULTS, Faults, LedgerBug, Message, Network, STOPPED, play_on};
+use super::{FAULTS, Faults, LedgerBug, Message, Network, play_on};
 use crate::Time;
 use crate::quota::{Answer, ChangedValue, Exchange, StoreStart, StoredValue, changed_text, kept};
 
@@ -229,8 +229,8 @@ impl Network {
     /// A run gets what a call returns, unless it is killed just then, stopped or cut off.
     pub fn go_on(&mut self, returned: Return) {
         let (now, id) = (self.now, returned.run);
-        let Faults { kills, stops, cuts, .. } = self.faults;
-        let long = Duration::from_millis(self.random.random_range(0..STOPPED));
+        let Faults { kills, stops, cuts, longest, .. } = self.faults;
+        let long = Duration::from_millis(self.random.random_range(0..longest));
         let Some(member) = self.members.get_mut(&id) else { return };
         if member.stopped > now {
             let wait = member.stopped.since(now).as_micros() as u64 + 1;
