@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::quota::account::quota_of;
 use crate::quota::file::{self, Contents, FileError, LimitFile};
 use crate::quota::leased::ScopeKey;
+use crate::quota::lock;
 use crate::quota::machine::read_clocks;
 use crate::quota::runs::RunRegistry;
 use crate::quota::state::QuotaState;
@@ -221,7 +222,7 @@ fn has_durable(account: &Path) -> io::Result<bool> {
 
 /// Removes an account's directory that has no limit any more, unless a run is joining.
 pub fn remove_if_empty(directory: &Path) {
-    if let Ok(Some(_lock)) = file::lock_directory(directory) {
+    if let Ok(Some(_lock)) = lock::lock_directory(directory) {
         // One that is not empty stays.
         let _ = fs::remove_dir(directory);
     }

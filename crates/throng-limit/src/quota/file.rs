@@ -10,14 +10,13 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::quota::lock::{is_at, release, take};
 use crate::quota::state::QuotaState;
 
 /// Length of a header.
@@ -353,52 +352,6 @@ pub fn checksum(text: &[u8]) -> u64 {
     words.chain([text.len() as u64]).fold(0xcbf2_9ce4_8422_2325, |hash: u64, word| {
         (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
     })
-}
-
-/// Opens the file at `path`, creates it if it doesn't exist, and locks it; none if another
-/// process holds the lock.
-pub fn take_lock(path: &Path) -> io::Result<Option<File>> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    loop {
-        let file = options.open(path)?;
-        if !take(&file)? {
-            return Ok(None);
-        }
-        // Its holder before may have removed it.
-        if is_at(&file, path) {
-            return Ok(Some(file));
-        }
-    }
-}
-
-/// Locks a directory; none if another process holds the lock, or has removed it.
-pub fn lock_directory(path: &Path) -> io::Result<Option<File>> {
-    let directory = File::open(path)?;
-    let is_locked = take(&directory)? && is_at(&directory, path);
-    Ok(is_locked.then_some(directory))
-}
-
-/// Locks the file; false if another process holds the lock.
-fn take(file: &File) -> io::Result<bool> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn release(file: &File) {
-    // A lock that can't be given back ends with the process.
-    let _ = flock(file, FlockOperation::Unlock);
-}
-
-/// Whether this open file is the one that the path leads to.
-pub fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), path.metadata()) {
-        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

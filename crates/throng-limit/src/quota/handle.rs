@@ -10,8 +10,9 @@ use crate::limiter::OtherSearches;
 use crate::quota::account::Participant;
 use crate::quota::account_files::{AccountFiles, LockedFiles, LockedOther};
 use crate::quota::directory::{create_private, remove_if_empty, store_error};
-use crate::quota::file::{self, Contents, LimitFile};
+use crate::quota::file::{Contents, LimitFile};
 use crate::quota::leased::{LeaseReply, LeaseRequest, QuotaHandle};
+use crate::quota::lock;
 use crate::quota::machine::read_clocks;
 use crate::quota::salt;
 use crate::quota::session::Session;
@@ -321,7 +322,7 @@ fn keep_up(
 /// joins the account, or has just removed the directory.
 fn lock_directory(path: &Path) -> io::Result<Option<File>> {
     create_private(path)?;
-    match file::lock_directory(path) {
+    match lock::lock_directory(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         locked => locked,
     }

@@ -7,7 +7,7 @@
 //! `turns` of runs that wait; `clocks` are those that its times are by.
 //!
 //! `store` keeps the states in files for all runs on a machine: `handle` leases from one of
-//! them, `account_files` locks them together, `file` reads and writes one. `runs` knows which
+//! them, `account_files` locks them together, `file` reads and writes one, `lock` has the locks. `runs` knows which
 //! runs live, `session` what the handles of this one share. `directory` has the places of the
 //! files, and `salt` keeps the names of accounts from telling more; `balance` shows what is left.
 //!
@@ -28,6 +28,7 @@ mod file;
 mod handle;
 mod leased;
 pub use leased::{LeaseReply, LeaseRequest, LeasedLimiter, QuotaHandle, QuotaStore, ScopeKey};
+mod lock;
 mod machine;
 mod remote;
 pub use remote::{

@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::quota::file::{self, FileError};
+use crate::quota::file::FileError;
+use crate::quota::lock;
 use crate::time::{Time, now};
 
 /// The registration of this process's run.
@@ -26,7 +27,7 @@ impl RunRegistry {
         let count = STARTED.fetch_add(1, Ordering::Relaxed);
         let time = now().since(Time::ZERO).as_nanos();
         let id = format!("{}-{time:x}-{count}", std::process::id());
-        let Some(file) = file::take_lock(&directory.join(&id))? else {
+        let Some(file) = lock::take_lock(&directory.join(&id))? else {
             return Err(io::Error::other("another run has the same name"));
         };
         Ok(RunRegistry { directory: directory.to_owned(), id, names: AtomicU64::new(0), file })
@@ -50,7 +51,7 @@ impl RunRegistry {
     /// Checks that other runs can see that this one lives.
     pub fn check_registered(&self) -> io::Result<()> {
         let path = self.directory.join(&self.id);
-        if file::is_at(&self.file, &path) {
+        if lock::is_at(&self.file, &path) {
             return Ok(());
         }
         let text = "something else has removed the file that shows that this run goes on";
@@ -64,7 +65,7 @@ pub fn is_alive(directory: &Path, name: &str) -> bool {
     if !path.exists() {
         return false;
     }
-    match file::take_lock(&path) {
+    match lock::take_lock(&path) {
         Ok(Some(_)) => {
             // A file that can't be removed is found dead again.
             let _ = fs::remove_file(path);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::duration;
 use crate::quota::directory::has_limits;
-use crate::quota::file;
+use crate::quota::lock;
 
 /// Longest wait for another process that creates the salt.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ pub fn random() -> io::Result<[u8; 32]> {
 fn lock_with_timeout(path: &Path, timeout: Duration) -> io::Result<File> {
     let begin = Instant::now();
     loop {
-        if let Some(lock) = file::take_lock(path)? {
+        if let Some(lock) = lock::take_lock(path)? {
             return Ok(lock);
         }
         if begin.elapsed() >= timeout {
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn waiting_for_the_salt_ends_with_an_error() {
         let directory = directory();
-        let held = file::take_lock(&directory.join("salt.new")).unwrap();
+        let held = lock::take_lock(&directory.join("salt.new")).unwrap();
         let timeout = Duration::from_millis(2);
         let error = salt_with_timeout(&directory, timeout).unwrap_err();
         assert!(error.to_string().contains("salt.new locked for 2ms"), "{error}");
