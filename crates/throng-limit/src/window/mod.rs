@@ -14,6 +14,7 @@
 //! [`adapt`](crate::adapt).
 
 pub mod calendar;
+mod observed_rate;
 pub mod slots;
 pub mod smoother;
 #[cfg(test)]
@@ -26,12 +27,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::adapt::{Controller, ObservedRate};
+use crate::adapt::Controller;
 use crate::config::Guard;
 use crate::limiter::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
 use crate::time::Time;
+use crate::window::observed_rate::ObservedRate;
 use crate::window::slots::{Slots, Timeline};
 use crate::window::smoother::{Smoother, share, spread_gap};
 
