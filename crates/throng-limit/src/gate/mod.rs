@@ -1,5 +1,6 @@
 //! From a cost to a permit: the queue, and what all limits say together.
 
+mod acquire;
 pub mod builder;
 pub mod cost;
 pub mod keyed;
