@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::AcquireError;
 use crate::gate::cost::{Acquired, Cost};
-use crate::gate::permit::{LimiterCore, LimiterState};
+use crate::gate::limiter_core::{LimiterCore, LimiterState};
 use crate::gate::queue::Ticket;
 use crate::gate::timer::Timer;
 use crate::time::Time;

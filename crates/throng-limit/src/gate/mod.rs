@@ -9,6 +9,7 @@ pub mod limit_report;
 pub mod limit_set;
 mod limit_setup;
 pub mod limiter;
+mod limiter_core;
 pub mod operator;
 pub mod permit;
 pub mod queue;
