@@ -10,11 +10,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::limiter::{OtherSearches, SearchReport};
+use crate::limiter::OtherSearches;
 use crate::quota::leased::{LeaseReply, LeaseRequest, QuotaHandle};
-use crate::quota::remote::message::{
-    Answer, Arrived, Exchange, Request, Terms, age, millis, of_millis,
-};
+use crate::quota::remote::message::{Answer, Exchange, Terms};
+use crate::quota::remote::slot::{Sent, Slot};
 use crate::quota::terms::Quota;
 use crate::time::Time;
 
@@ -40,63 +39,12 @@ pub struct Mailbox {
     exchanges: u64,
 }
 
-/// The place of one limiter in a mailbox.
-#[derive(Debug)]
-struct Slot {
-    account: String,
-    quota: Quota,
-    terms: Option<Terms>,
-    /// What is to be sent next.
-    posted: Option<Posted>,
-    /// Units that the limiter keeps, as far as it has told.
-    kept: u64,
-    /// Arrivals that are to be sent next.
-    arrived: Vec<(Time, i64)>,
-    /// Units that were granted, and that the limiter doesn't have yet.
-    unclaimed: u64,
-    /// That there were too few units: when that was known, and when there may be enough.
-    refusal: Option<(Time, Option<Time>)>,
-    /// When the last exchange was sent that was answered.
-    leased_from: Time,
-    /// The end of a pause that a run was asked for.
-    paused: Time,
-    last: Answer,
-    /// Number of units that are asked for at least, so that few exchanges are needed.
-    block: u64,
-    /// When the limiter got units, until it asks for more.
-    claimed: Option<Time>,
-    is_known: bool,
-    has_ended: bool,
-}
-
-/// A limiter's state when it asked last.
-#[derive(Debug, Clone, Copy)]
-struct Posted {
-    time: Time,
-    /// Units that it keeps, without those that are unclaimed.
-    kept: u64,
-    wanted: u64,
-    least: u64,
-    reset: Option<Time>,
-    pause: Option<Time>,
-    learnt: Option<u64>,
-    search: Option<SearchReport>,
-}
-
 /// An exchange whose answer is not there yet.
 #[derive(Debug)]
 struct OnItsWay {
     sequence: u64,
     sent: Time,
     requests: Vec<Sent>,
-}
-
-#[derive(Debug)]
-struct Sent {
-    slot: u64,
-    posted: Posted,
-    arrived: Vec<(Time, u64)>,
-    ends: bool,
 }
 
 /// The shortest time between two exchanges.
@@ -108,15 +56,6 @@ const LONGEST: Duration = Duration::from_millis(100);
 const SPREAD: f64 = 0.25;
 /// How long a report waits for a request for units with which it can go.
 const REPORTED: Duration = Duration::from_millis(50);
-/// Time after which a refusal is asked anew.
-const STALE: Duration = Duration::from_millis(100);
-/// Time for which a limiter asks for units at once, so that few exchanges are needed.
-const AT_ONCE: Duration = Duration::from_millis(100);
-/// Part of a limit's units that are asked for at once at most.
-const LARGEST_PART: u64 = 4;
-/// Part of the units of a large request that the first one is for: a window that fills slowly at
-/// first does so in each period after it.
-const FIRST_PART: u64 = 4;
 /// The usual time until an exchange is answered.
 const ROUND_TRIP: Duration = Duration::from_millis(1);
 
@@ -143,25 +82,7 @@ impl Mailbox {
     pub fn open(&mut self, account: String, quota: &Quota) -> u64 {
         let number = self.slots_made;
         self.slots_made += 1;
-        let mut slot = Slot {
-            account,
-            quota: quota.clone(),
-            terms: Terms::of(quota),
-            posted: None,
-            kept: 0,
-            arrived: Vec::new(),
-            unclaimed: 0,
-            refusal: None,
-            leased_from: Time::ZERO,
-            paused: Time::ZERO,
-            last: Answer::default(),
-            block: 1,
-            claimed: None,
-            is_known: false,
-            has_ended: false,
-        };
-        slot.block = (slot.largest_block() / FIRST_PART).max(1);
-        self.slots.insert(number, slot);
+        self.slots.insert(number, Slot::new(account, quota));
         number
     }
 
@@ -326,176 +247,6 @@ impl Mailbox {
     pub fn exchanges(&self) -> u64 {
         self.exchanges
     }
-}
-
-impl Slot {
-    fn has_news(&self) -> bool {
-        self.posted.is_some() || self.has_ended
-    }
-
-    fn wants(&self) -> bool {
-        self.posted.is_some_and(|posted| posted.wanted > 0)
-    }
-
-    /// The time between two exchanges that want units of this number of limits like this one.
-    fn gap(&self, keys: u64) -> Duration {
-        self.quota.exchange_gap(self.last.others + 1, keys)
-    }
-
-    fn take(&mut self, slot: u64, now: Time) -> Sent {
-        let nothing = Posted {
-            time: now,
-            kept: self.kept,
-            wanted: 0,
-            least: 0,
-            reset: None,
-            pause: None,
-            learnt: None,
-            search: None,
-        };
-        let posted = self.posted.take().unwrap_or(nothing);
-        // What was granted since the limiter has asked is kept, too.
-        let kept = posted.kept + self.unclaimed;
-        Sent {
-            slot,
-            posted: Posted { kept, ..posted },
-            arrived: netted(&std::mem::take(&mut self.arrived)),
-            ends: self.has_ended,
-        }
-    }
-
-    fn request(&self, sent: &Sent, now: Time) -> Request {
-        let posted = &sent.posted;
-        Request {
-            account: self.account.clone(),
-            limit: self.quota.name.clone(),
-            limiter: sent.slot,
-            timeout: millis(self.quota.timeout),
-            linger: Some(millis(self.quota.linger)),
-            terms: self.terms.clone(),
-            kept: if sent.ends { 0 } else { posted.kept },
-            wanted: posted.wanted,
-            least: posted.least,
-            arrived: sent
-                .arrived
-                .iter()
-                .map(|&(time, units)| Arrived { age: age(now, time), units })
-                .collect(),
-            reset: posted.reset.map(|reset| -age(now, reset)),
-            pause: posted.pause.map(|until| -age(now, until)),
-            learnt: posted.learnt,
-            search: posted.search,
-            known: self.is_known,
-            ends: sent.ends,
-        }
-    }
-
-    fn receive(&mut self, sent: Time, answer: Answer, now: Time) {
-        self.leased_from = sent;
-        self.is_known = true;
-        self.unclaimed += answer.units;
-        let retry = answer.retry.map(|retry| now.after(of_millis(retry)));
-        self.refusal = answer.later.then_some((now, retry));
-        self.paused = answer.pause.map_or(Time::ZERO, |pause| now.after(of_millis(pause)));
-        self.last = answer;
-    }
-
-    /// Notes what the limiter tells and wants, and gives the answer if it is there.
-    fn ask(&mut self, now: Time, request: &LeaseRequest<'_>) -> Option<LeaseReply> {
-        if request.wanted == 0 {
-            self.post(now, request);
-            return Some(LeaseReply::Units(0));
-        }
-        let refusal = self.refusal.take();
-        if let Some(posted) = &mut self.posted {
-            (posted.wanted, posted.least) = (0, 0);
-        }
-        if self.unclaimed > 0 {
-            return Some(self.claim(now, request));
-        }
-        if let Some((known, back)) = refusal
-            && now.since(known) < STALE
-        {
-            self.report(now, request);
-            return Some(LeaseReply::Later(back));
-        }
-        self.post(now, request);
-        None
-    }
-
-    /// Notes what the limiter tells and wants.
-    fn post(&mut self, now: Time, request: &LeaseRequest<'_>) {
-        if request.wanted > 0 {
-            self.size_block(now);
-        }
-        self.arrived.extend_from_slice(request.arrived);
-        let before = self.posted;
-        // A report leaves it at what is wanted.
-        let wanted_before = before.map_or((0, 0), |before| (before.wanted, before.least));
-        let wanted = (request.wanted.max(self.block), request.least);
-        let (wanted, least) = if request.wanted > 0 { wanted } else { wanted_before };
-        self.kept = request.kept;
-        self.posted = Some(Posted {
-            time: before.map_or(now, |before| before.time),
-            kept: request.kept,
-            wanted,
-            least,
-            reset: request.reset.or(before.and_then(|before| before.reset)),
-            pause: request.pause.max(before.and_then(|before| before.pause)),
-            learnt: request.learnt,
-            search: request.search,
-        });
-    }
-
-    /// Notes what the limiter tells, unless that is nothing new.
-    fn report(&mut self, now: Time, request: &LeaseRequest<'_>) {
-        if self.posted.is_some() || !request.arrived.is_empty() || request.pause.is_some() {
-            self.post(now, &LeaseRequest { wanted: 0, least: 0, ..*request });
-        }
-    }
-
-    /// When the lease of the units ends that were granted.
-    fn lease_end(&self) -> Time {
-        self.leased_from.after(self.quota.lease())
-    }
-
-    /// Gives the units to the limiter that were granted.
-    fn claim(&mut self, now: Time, request: &LeaseRequest<'_>) -> LeaseReply {
-        let units = std::mem::take(&mut self.unclaimed);
-        self.claimed = Some(now);
-        self.kept = request.kept + units;
-        self.report(now, &LeaseRequest { kept: request.kept + units, ..*request });
-        LeaseReply::Units(units)
-    }
-
-    /// Asks for more units at a time, or for fewer, where those before have lasted for a shorter or
-    /// a longer time than they should.
-    fn size_block(&mut self, now: Time) {
-        let Some(lasted) = self.claimed.take().map(|claimed| now.since(claimed)) else { return };
-        if lasted < AT_ONCE / 2 {
-            self.block = (self.block * 2).min(self.largest_block());
-        } else if lasted > AT_ONCE {
-            self.block = (self.block / 2).max(1);
-        }
-    }
-
-    /// Number of units that are asked for at once at most: those of a short time, and all that may
-    /// come back before the next exchange, which other runs perhaps don't want.
-    fn largest_block(&self) -> u64 {
-        let units = self.quota.units_in(AT_ONCE.max(self.gap(1)));
-        units.min(self.quota.units() / LARGEST_PART).max(1)
-    }
-}
-
-/// Arrivals without those that were taken back before the store was told of them. What it was
-/// told of counts on: which of its units those are is not known there.
-fn netted(arrived: &[(Time, i64)]) -> Vec<(Time, u64)> {
-    let mut net: BTreeMap<Time, u64> = BTreeMap::new();
-    for &(time, units) in arrived {
-        let known = net.entry(time).or_default();
-        *known = known.saturating_add_signed(units);
-    }
-    net.into_iter().filter(|(_, units)| *units > 0).collect()
 }
 
 /// The handle of one limiter.

@@ -3,9 +3,10 @@
 //! `message` is what a run asks and is answered, and [`Ledger`] a store that carries exchanges
 //! out. `account` is the arithmetic of such a store, which is the same for all: it applies the
 //! requests of a run to the limits of an account. `mailbox` has the requests of all limiters of
-//! a run, and `store` the thread that takes them to the ledger, so that no limiter waits for a
-//! network; `shared` is such a store for the limiter of a program. `compared` is a ledger over a store of others that changes values by comparing their
-//! versions, and `values` the value of an account there.
+//! a run, with a `slot` for each, and `store` the thread that takes them to the ledger, so that no
+//! limiter waits for a network; `shared` is such a store for the limiter of a program. `compared` is
+//! a ledger over a store of others that changes values by comparing their versions, and `values` the
+//! value of an account there.
 //!
 //! **Guarantee.** Times cross as ages, which the store takes from its own clock when it reads
 //! them: a delay makes a unit count longer, and a client's wrong clock makes no difference. A
@@ -21,6 +22,7 @@ mod ledger;
 mod mailbox;
 mod message;
 mod shared;
+mod slot;
 mod store;
 mod values;
 pub use account::{AccountLimits, LimitBalance, StoreMemory};
