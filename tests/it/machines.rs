@@ -1,10 +1,13 @@
 //! Runs on several machines, which have nothing in common but a limit server, by the API's count:
 //! no window over the limit, and nothing refused.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{Read, Write, copy};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use serde_json::{Value, json};
 use throng_mock::{Mock, ServerCertificate, Settings};
@@ -56,6 +59,11 @@ impl Machines {
 
     /// A run on the machine with this number.
     fn run(&self, rate: &str, machine: usize, rows: usize) -> Throng {
+        self.run_for(rate, machine, rows).flags("--timeout 3s --linger 1s")
+    }
+
+    /// A run that says nothing of how long a request may be under way.
+    fn run_for(&self, rate: &str, machine: usize, rows: usize) -> Throng {
         run()
             .env("XDG_STATE_HOME", &self.place.path(&format!("state{machine}")))
             .quotes(&self.mock.url())
@@ -64,7 +72,7 @@ impl Machines {
             .arg("--rate", rate)
             .arg("--take", &rows.to_string())
             .arg("--share", &format!("unix:{}", self.socket()))
-            .flags("--workers 1 --concurrency 64 --timeout 3s --linger 1s")
+            .flags("--workers 1 --concurrency 64")
     }
 
     #[track_caller]
@@ -139,6 +147,91 @@ fn a_server_that_is_killed_and_a_run_that_is_killed_or_stopped_break_no_limit() 
     let judged = machines.mock.judgement();
     assert!(judged.requests >= 3 * rows as u64, "{judged:?}");
     machines.held(judged.requests);
+}
+
+/// What becomes of the third connection through a proxy.
+#[derive(Clone, Default)]
+struct ThirdConnection(Arc<AtomicUsize>);
+
+const BEGUN: usize = 1;
+const LET_GO: usize = 2;
+
+impl ThirdConnection {
+    fn becomes(&self, state: usize) {
+        self.0.store(state, Ordering::SeqCst);
+    }
+
+    fn until(&self, state: usize) {
+        until("the third connection", || self.0.load(Ordering::SeqCst) == state);
+    }
+}
+
+/// A SOCKS 5 proxy. It closes its first two connections once the first one has had an answer; the
+/// third one waits for leave, and those that follow are as any other.
+fn holding_proxy(third: ThirdConnection) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let open = |client: &mut TcpStream| {
+        client.read_exact(&mut [0; 3]).ok()?;
+        client.write_all(&[5, 0]).ok()?;
+        let mut asked = [0; 10];
+        client.read_exact(&mut asked).ok()?;
+        client.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 0, 0]).ok()?;
+        TcpStream::connect(("127.0.0.1", u16::from_be_bytes([asked[8], asked[9]]))).ok()
+    };
+    let pass_on = |client: TcpStream, server: TcpStream| {
+        let (mut from, mut to) = (server.try_clone().ok()?, client.try_clone().ok()?);
+        thread::spawn(move || copy(&mut from, &mut to));
+        copy(&mut &client, &mut &server).ok()
+    };
+    thread::spawn(move || -> Option<()> {
+        // The first row has a connection and a permit at once, the second one a connection.
+        let mut first = listener.accept().ok()?.0;
+        let mut server = open(&mut first)?;
+        let mut second = listener.accept().ok()?.0;
+        let idle = open(&mut second)?;
+        let mut bytes = vec![0; 65_536];
+        let request = first.read(&mut bytes).ok()?;
+        server.write_all(&bytes[..request]).ok()?;
+        let answer = server.read(&mut bytes).ok()?;
+        first.write_all(&bytes[..answer]).ok()?;
+        drop((first, server, second, idle));
+        let mut held = listener.accept().ok()?.0;
+        third.becomes(BEGUN);
+        third.until(LET_GO);
+        loop {
+            let server = open(&mut held)?;
+            thread::spawn(move || pass_on(held, server));
+            held = listener.accept().ok()?.0;
+        }
+    });
+    addr
+}
+
+/// A run has a permit and waits for its connection, when it is stopped for so long that the server
+/// of the limits takes it for dead, and gives its unit to another run.
+#[test]
+fn a_permit_from_before_a_long_stop_is_not_used_after_it() {
+    let rate = "1/500ms";
+    let machines = Machines::new(rate);
+    let run = |machine, rows| {
+        machines.run_for(rate, machine, rows).flags("--timeout 700ms --linger 100ms")
+    };
+    let third = ThirdConnection::default();
+    let proxy = holding_proxy(third.clone());
+    let stopped = run(0, 2).arg("--proxy", &format!("socks5://{proxy}"));
+    let stopped = stopped.flags("--connect-timeout 60s --retries 0").start();
+    third.until(BEGUN);
+    stopped.signal("-STOP");
+    let other = run(1, 1).start();
+    until("the unit is another run's", || machines.mock.judgement().requests > 1);
+    third.becomes(LET_GO);
+    stopped.signal("-CONT");
+    other.ends().with_code(0);
+    stopped.ends().with_code(0);
+    machines.held(3);
+    let records = machines.place.records("0.jsonl");
+    assert!(records.iter().all(|record| record["_attempts"] == 1), "{records:?}");
 }
 
 #[test]

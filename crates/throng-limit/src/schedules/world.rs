@@ -258,7 +258,7 @@ impl Run {
         a.sent = clock;
         let may_send = self.limits.may_send(clock, &a.ask, &mut a.taken);
         if !may_send && self.bug != Bug::SendsLate {
-            self.to_take += 1;
+            (self.to_take, self.open) = (self.to_take + 1, self.open - 1);
             a.done = true;
             self.limits.ended(clock, &a.ask, &mut a.taken, End::Returned);
             return self.limits.finished(clock, &a.ask, &mut a.taken);
