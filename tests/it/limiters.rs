@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use throng::limit::{AcquireError, LimitError, RateLimiter};
 use throng_mock::Settings;
 
-use crate::harness::mock;
+use crate::harness::{Place, assert_they_hold, mock, run};
 use crate::queued::redis::Redis;
 
 /// The example, as a program on a machine of its own.
@@ -25,18 +25,21 @@ fn limiter(store: &str) -> Result<RateLimiter, LimitError> {
 }
 
 #[test]
-fn programs_on_several_machines_keep_a_limit_together() {
-    let (redis, limit) = (Redis::start(), "20/500ms".parse().unwrap());
+fn programs_and_a_run_on_several_machines_keep_a_limit_together() {
+    let (redis, limit, place) = (Redis::start(), "20/500ms".parse().unwrap(), Place::new());
     let api = mock(Settings { limits: vec![limit], anything: true, ..Settings::default() });
-    let programs = [(); 3].map(|()| program(&api.url(), &redis.url()));
+    let url = format!("{}/items/{{{{ symbol }}}}", api.url());
+    let run = run().arg("--url", &url).files(&place, 40, "out.jsonl");
+    let run = run.env("XDG_STATE_HOME", &place.path("state")).arg("--share", &redis.url());
+    let run = run.flags("--account items --rate 20/500ms --linger 5s").start();
+    let programs = [(); 2].map(|()| program(&api.url(), &redis.url()));
     for program in programs {
         let ended = program.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&ended.stdout);
         assert!(ended.status.success() && said.starts_with("10 by hand, 30 by the job"), "{said}");
     }
-    let judged = api.judgement();
-    assert_eq!((judged.requests, judged.refused), (120, 0), "{judged:?}");
-    assert!(judged.windows[0].most <= 20, "{judged:?}");
+    assert_they_hold(&api, vec![run]);
+    assert_eq!(api.judgement().requests, 120);
 }
 
 /// The lease of the last permits goes on for a while.

@@ -119,7 +119,18 @@ impl Permit {
     /// machines, these take a process for dead that was stopped for long, or whose machine slept, and
     /// use its units. Gives false then: the request must not be sent, and the permit is to be
     /// cancelled and another one acquired.
-    #[doc(hidden)]
+    ///
+    /// ```
+    /// # use throng_limit::RateLimiter;
+    /// let limiter = RateLimiter::builder().limit("5/1s".parse()?).build()?;
+    /// let mut permit = limiter.blocking_acquire(1)?;
+    /// while !permit.sent_in_time() {
+    ///     permit.cancel();
+    ///     permit = limiter.blocking_acquire(1)?;
+    /// }
+    /// permit.answered();                  // once the request is written, and answered
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use = "a request whose permit is too old must not be sent"]
     pub fn sent_in_time(&mut self) -> bool {
         if self.sent.is_some() || self.ended.is_some() {
