@@ -32,7 +32,8 @@ class Case:
         self.arguments, self.count, self.directory, self.kind = arguments, runs, directory, kind
         self.redis = Store(directory)
         per = ["--per", "query:tenant"] if kind == "tenants" else []
-        self.mock = Api("--latency", arguments.latency, "--limit", self.limit(), *per)
+        limits = [word for limit in self.limits() for word in ("--limit", limit)]
+        self.mock = Api("--latency", arguments.latency, *limits, *per)
         self.write_rows()
         self.environments = {}
         self.urls = {}
@@ -40,33 +41,36 @@ class Case:
         self.ended = {}
         self.begin = None
 
-    def limit(self):
+    def limits(self):
         units, period = self.arguments.limit.split("/")
         if self.kind == "tokens":
-            return f"{int(units) * 100} tokens/{period}"
+            # A request takes 75 tokens, so that these allow 80 % of the requests.
+            return [f"{int(units) * 60} tokens/{period}", self.arguments.limit]
         # Each of four tenants has a quarter.
-        return f"{int(units) // 4}/{period}" if self.kind == "tenants" else self.arguments.limit
+        return [f"{int(units) // 4}/{period}" if self.kind == "tenants" else self.arguments.limit]
 
     def write_rows(self):
         for index in range(self.count):
-            with open(f"{self.directory}/{index}.csv", "w") as file:
-                file.write("symbol,tenant,most\n")
-                rows = range(index, self.arguments.rows, self.count)
-                file.writelines(f"S{n},t{n // self.count % 4},{60 + n * 37 % 81}\n" for n in rows)
+            with open(f"{self.directory}/rows{index}.jsonl", "w") as file:
+                for n in range(index, self.arguments.rows, self.count):
+                    tenant, most = f"t{n // self.count % 4}", 60 + n * 37 % 81
+                    file.write(json.dumps({"symbol": f"S{n}", "tenant": tenant, "most": most}) + "\n")
 
     def start(self, index):
         """Starts a run, or goes on with it."""
         where = self.directory
-        command = [THRONG, "run", "-i", f"{where}/{index}.csv", "-r", self.limit(),
+        command = [THRONG, "run", "-i", f"{where}/rows{index}.jsonl",
                    "--share", self.urls.get(index, f"redis://127.0.0.1:{self.redis.port}"),
                    "-w", "1", "-c", "64", "--timeout", "500ms", "--linger", "100ms",
                    "-o", f"{where}/{index}.jsonl", "--quiet", "--no-brake"]
+        for limit in self.limits():
+            command += ["-r", limit]
         if os.path.exists(f"{where}/{index}.jsonl"):
             command.append("--resume")
         if self.kind == "tokens":
             command += ["--url", f"{self.mock.url}/v1/chat/completions", "--cost", "tokens=most",
                         "--json", '{"prompt": "{{ symbol }}", "max_tokens": "{{ most }}"}',
-                        "--settle", "tokens=.usage.total_tokens"]
+                        "--settle", "tokens=.usage.total_tokens", "--idempotency-key", "auto"]
         else:
             command += ["--url", f"{self.mock.url}/v6/finance/quote/", "-q", "symbols={{ symbol }}",
                         "-q", "tenant={{ tenant }}",
@@ -99,7 +103,7 @@ class Case:
                 time.sleep(0.02)
         judge = self.mock.judge()
         self.check()
-        fullest = max((window["most"] for window in judge["windows"]), default=0)
+        fullest = max((window["most"] / window["units"] for window in judge["windows"]), default=0)
         return {"seconds": max(self.ended.values()), "ended": sorted(self.ended.values()),
                 "troubles": troubles, "requests": judge["requests"], "refused": judge["refused"],
                 "fullest": fullest, "operations": self.redis.calls()[0]}
@@ -187,6 +191,7 @@ CASES = {
     "tokens": (nothing, None, "tokens"),
     "kill": (kill, None, "plain"),
     "kill-tenants": (kill, None, "tenants"),
+    "kill-tokens": (kill, None, "tokens"),
     "restarts": (restarts, None, "plain"),
     "pause": (pause, None, "plain"),
     "sleeper": (sleeper, None, "plain"),
@@ -240,7 +245,7 @@ def line(name, ended, alone):
     operations = ended["operations"] * 1_000 / ended["requests"]
     seconds = ", ".join(f"{it:.1f}" for it in ended["ended"])
     print(f"| {name} | {ended['troubles']} | {ended['seconds']:.1f} "
-          f"| {alone['seconds'] / ended['seconds']:.1%} | {ended['refused']} | {ended['fullest']} "
+          f"| {alone['seconds'] / ended['seconds']:.1%} | {ended['refused']} | {ended['fullest']:.1%} "
           f"| {ended['requests']} | {operations:.0f} | {seconds} |", flush=True)
 
 

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use throng_mock::{Mock, Settings};
+use throng_redis::{Address, LimitValues, NewValue};
 
 use crate::harness::{
     Place, Running, Throng, assert_they_hold, mock, repetitions, run, symbols, throng, until,
@@ -58,6 +59,14 @@ impl Machines {
         (0..machines).map(|machine| self.run(rate, machine, rows).start()).collect()
     }
 
+    /// Waits until this number of runs lease units of this limit.
+    fn until_lease(&self, runs: usize, rate: &str) {
+        until("runs that lease", || {
+            let shown = throng("limit").flags("show").operand(&self.redis.url()).exits(0);
+            shown.stdout.contains(rate) && shown.stdout.contains(&format!("leased by {runs} runs"))
+        });
+    }
+
     fn requests(&self) -> u64 {
         self.mock.judgement().requests
     }
@@ -68,10 +77,7 @@ fn four_machines_keep_one_limit_through_redis_and_each_has_a_part_of_it() {
     for (rate, rows) in [("22/1s", 16), ("1000/1s", 500)] {
         let machines = Machines::new(&[rate]);
         let runs = machines.runs(rate, 4, rows);
-        until("four runs that lease", || {
-            let shown = throng("limit").flags("show").operand(&machines.redis.url()).exits(0);
-            shown.stdout.contains(rate) && shown.stdout.contains("leased by 4 runs")
-        });
+        machines.until_lease(4, rate);
         assert_they_hold(&machines.mock, runs);
         assert_eq!(machines.requests(), 4 * rows as u64);
     }
@@ -206,4 +212,50 @@ fn a_store_that_throws_values_away_or_is_none_is_told_before_anything_is_sent() 
     refused.says("set THRONG_REDIS_PASSWORD");
     assert!(!refused.stderr.contains("hush"), "{}", refused.stderr);
     assert_eq!(machines.requests(), 0);
+}
+
+#[test]
+fn a_store_whose_memory_is_full_breaks_no_limit_and_runs_go_on_once_it_has_room() {
+    let machines = Machines::new(&["40/1s"]);
+    let runs = machines.runs("40/1s", 2, 60);
+    machines.until_lease(2, "40/1s");
+    // Less than the server takes for itself.
+    machines.redis.ask(&["CONFIG", "SET", "maxmemory", "1000"]);
+    let refused = || {
+        let errors = machines.redis.ask(&["INFO", "errorstats"]);
+        let count = errors.split("errorstat_OOM:count=").nth(1);
+        count.map_or(0, |count| count.split_whitespace().next().unwrap().parse().unwrap())
+    };
+    until("exchanges that the store has refused", || refused() >= 8);
+    let begun = machines.run("40/1s", 2, 5).exits(2);
+    begun.says("used memory > 'maxmemory'");
+    machines.redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_they_hold(&machines.mock, runs);
+    assert_eq!(machines.requests(), 120);
+}
+
+#[test]
+fn a_change_that_was_made_of_what_a_store_has_forgotten_since_is_refused() {
+    let redis = Redis::start();
+    let address = Address::parse(&redis.url(), None).unwrap();
+    let (mut early, mut late) = (LimitValues::new(&address), LimitValues::new(&address));
+    let new = |version: &str| NewValue {
+        account: "lab".into(),
+        before: String::new(),
+        version: version.into(),
+        value: version.into(),
+        kept: Duration::from_secs(60),
+    };
+    let (memory, values) = late.read(&["lab"]).unwrap();
+    assert_eq!(values, [(String::new(), Vec::new())]);
+    redis.ask(&["FLUSHALL"]);
+    // As before, the account has no value: but it may have had one meanwhile.
+    let (new_memory, conflicts) = late.commit(&memory.id, &[new("late-1")]).unwrap();
+    assert_ne!(new_memory.id, memory.id);
+    assert_eq!(conflicts, [Some((String::new(), Vec::new()))]);
+    let (_, conflicts) = early.commit(&new_memory.id, &[new("early-1")]).unwrap();
+    assert_eq!(conflicts, [None]);
+    // What another has changed since is answered in its place.
+    let (_, conflicts) = late.commit(&new_memory.id, &[new("late-2")]).unwrap();
+    assert_eq!(conflicts, [Some(("early-1".into(), b"early-1".to_vec()))]);
 }

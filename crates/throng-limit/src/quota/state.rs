@@ -298,7 +298,7 @@ impl QuotaState {
         let (limit, left) = (self.limit(quota, Some(run)), self.left(now, quota, Some(run)));
         // A request that costs more than all units goes when all are free.
         let needed = request.least.min(limit);
-        let share = self.share(quota, run);
+        let share = self.share(quota, run, request.least);
         let kept = self.turns.kept_for_others(run, limit, share);
         let missing = (needed + kept).saturating_sub(left);
         if needed > 0 && missing > 0 {
@@ -324,7 +324,7 @@ impl QuotaState {
 
     /// The time by which a run asks again that wants units, which come back at `back`.
     fn asks_again(&self, now: &ClockSnapshot, quota: &Quota, run: &str, back: Option<Time>) -> u64 {
-        let turn = match self.exchange_gap(quota, run) {
+        let turn = match self.exchange_gap(quota, run, 1) {
             Some(gap) => REMOTE_TURN + gap,
             None => TURN,
         };
@@ -333,15 +333,16 @@ impl QuotaState {
 
     /// Units that a run which waits with others can use until it asks again: more of them would be
     /// kept from those who ask meanwhile.
-    fn share(&self, quota: &Quota, run: &str) -> u64 {
-        let gap = self.exchange_gap(quota, run).unwrap_or_default();
+    fn share(&self, quota: &Quota, run: &str, cost: u64) -> u64 {
+        let gap = self.exchange_gap(quota, run, cost).unwrap_or_default();
         quota.units_in(gap) / (self.turns.others(run) + 1)
     }
 
-    /// The time between two exchanges of a run on another machine.
-    fn exchange_gap(&self, quota: &Quota, run: &str) -> Option<Duration> {
+    /// The time between two exchanges of a run on another machine, whose requests cost this many
+    /// units.
+    fn exchange_gap(&self, quota: &Quota, run: &str, cost: u64) -> Option<Duration> {
         let is_remote = self.runs.get(run).is_some_and(|lease| lease.lapse > 0);
-        is_remote.then(|| quota.exchange_gap(self.run_count(), 1))
+        is_remote.then(|| quota.exchange_gap(self.run_count(), cost, 1))
     }
 
     /// Takes over the turns of a copy of this state.

@@ -264,12 +264,14 @@ impl Quota {
     /// The time between two exchanges of one run that want units, where this number of runs share
     /// the limit over a network: the same for each of them, so that none gets more by asking more
     /// often, and the longer the more they are, so that all together ask the store no more often.
-    /// `keys` is the number of such limits of which the run wants units at a time.
+    /// `cost` is the number of units of a request, and `keys` that of such limits of which the run
+    /// wants units at a time.
     #[must_use]
-    pub(crate) fn exchange_gap(&self, runs: u64, keys: u64) -> Duration {
-        let (units, span) = (self.units().max(1) as f64, self.terms.span.as_secs_f64());
-        let part = (units * keys as f64 / UNITS_OF_PART).clamp(LEAST_PART, LARGEST_PART);
-        let wait = (span * part).min(span * WORTH / units).min(LONGEST_WAIT.as_secs_f64());
+    pub(crate) fn exchange_gap(&self, runs: u64, cost: u64, keys: u64) -> Duration {
+        let requests = (self.units() / cost.max(1)).max(1) as f64;
+        let span = self.terms.span.as_secs_f64();
+        let part = (requests * keys as f64 / REQUESTS_OF_PART).clamp(LEAST_PART, LARGEST_PART);
+        let wait = (span * part).min(span * WORTH / requests).min(LONGEST_WAIT.as_secs_f64());
         Duration::from_secs_f64((wait * runs as f64).min(LONGEST_GAP.as_secs_f64()))
     }
 
@@ -300,16 +302,16 @@ impl Quota {
     }
 }
 
-/// Number of units for which one exchange over a network is worth it.
+/// Number of requests for which one exchange over a network is worth it.
 const WORTH: f64 = 25.0;
 /// The longest time, and part of a limit's period, between two exchanges of all runs that share it:
-/// units that come back wait for the next one. The part is small for limits with few units, which
+/// units that come back wait for the next one. The part is small for limits of few requests, which
 /// are asked for no more often for that: runs ask when some are to come back. Where many keys have such
 /// a limit, some always are.
 const LONGEST_WAIT: Duration = Duration::from_millis(25);
 const LEAST_PART: f64 = 0.01;
 const LARGEST_PART: f64 = 0.025;
-const UNITS_OF_PART: f64 = 10_000.0;
+const REQUESTS_OF_PART: f64 = 10_000.0;
 /// The longest time between two exchanges of a run, however many share the limit.
 const LONGEST_GAP: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);

@@ -35,6 +35,8 @@ pub struct Slot {
     block: u64,
     /// When the limiter got units, until it asks for more.
     claimed: Option<Time>,
+    /// The most units that were missing for a request: nearly what the largest one costs.
+    cost: u64,
     pub is_known: bool,
     pub has_ended: bool,
 }
@@ -89,6 +91,7 @@ impl Slot {
             last: Answer::default(),
             block: 1,
             claimed: None,
+            cost: 1,
             is_known: false,
             has_ended: false,
         };
@@ -106,7 +109,7 @@ impl Slot {
 
     /// The time between two exchanges that want units of this number of limits like this one.
     pub fn gap(&self, keys: u64) -> Duration {
-        self.quota.exchange_gap(self.last.others + 1, keys)
+        self.quota.exchange_gap(self.last.others + 1, self.cost, keys)
     }
 
     pub fn take(&mut self, slot: u64, now: Time) -> Sent {
@@ -193,6 +196,7 @@ impl Slot {
     /// Notes what the limiter tells and wants.
     fn post(&mut self, now: Time, request: &LeaseRequest<'_>) {
         if request.wanted > 0 {
+            self.cost = self.cost.max(request.least);
             self.size_block(now);
         }
         self.arrived.extend_from_slice(request.arrived);

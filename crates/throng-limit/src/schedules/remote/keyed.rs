@@ -1,4 +1,4 @@
-//! Machines that share limits which each of some keys has for itself, or one limit for all: how much
+//! Machines that share limits which each of some keys has for itself, or limits of tokens: how much
 //! of them they use, also where a run is killed each second, and for how many exchanges.
 
 use std::time::Duration;
@@ -8,11 +8,14 @@ use super::super::{World, calm};
 use super::{CALM, Network};
 use crate::Settings;
 
-/// Four runs of which each has some rows under way.
+/// Runs of which each has some rows under way.
 struct Load {
+    runs: usize,
+    /// Number of keys, of which each has the limit.
     keys: usize,
-    /// The limit of each key.
     units: u64,
+    /// The most tokens that a request reserves, of which it takes a half, where they are limited.
+    tokens: Option<u64>,
     /// Whether a run is killed each second, and another one begun.
     kills: bool,
 }
@@ -25,12 +28,17 @@ impl Load {
     /// The share of the limits that the runs use together, and the number of exchanges for 1,000
     /// requests.
     fn play(&self) -> (f64, usize) {
-        let rates = serde_json::json!([{"rate": format!("{}/1s", self.units), "per": "{{ key }}"}]);
-        let settings = serde_json::json!({"rate": rates, "linger": "200ms"});
+        let unit = if self.tokens.is_some() { " tokens" } else { "" };
+        let rate = format!("{}{unit}/1s", self.units);
+        let rates = serde_json::json!([{"rate": rate, "per": "{{ key }}"}]);
+        let mut settings = serde_json::json!({"rate": rates, "linger": "200ms"});
+        if self.tokens.is_some() {
+            settings["cost"] = serde_json::json!({"tokens": "1"});
+        }
         let settings: Settings = serde_json::from_value(settings).unwrap();
         let mut network = Network::new(1, CALM);
         network.timeout = SECOND;
-        (0..4).for_each(|_| self.begin(&mut network, &settings));
+        (0..self.runs).for_each(|_| self.begin(&mut network, &settings));
         let (end, mut kill, mut taken) = (START.after(SECOND * SECONDS as u32), START, 0);
         while let Some((time, run)) = network.next().filter(|(time, _)| *time < end) {
             if self.kills && time >= kill.after(SECOND) {
@@ -44,11 +52,13 @@ impl Load {
         }
         taken += network.members.values().map(|member| member.taken).sum::<usize>();
         let bound = self.units * self.keys as u64 * SECONDS;
-        (taken as f64 / bound as f64, network.exchanges * 1_000 / taken)
+        let units = taken as f64 * self.tokens.map_or(1.0, |tokens| tokens as f64 / 4.0);
+        (units / bound as f64, network.exchanges * 1_000 / taken)
     }
 
     fn begin(&self, network: &mut Network, settings: &Settings) {
-        let world = World { there: 10, back: 10, keys: self.keys, at_once: 64, ..calm() };
+        let (keys, costs) = (self.keys, self.tokens.unwrap_or(1));
+        let world = World { there: 10, back: 10, keys, costs, at_once: 64, ..calm() };
         network.begin(settings, world, 1_000_000);
     }
 }
@@ -56,7 +66,7 @@ impl Load {
 #[test]
 fn machines_use_most_of_their_limits_while_a_run_is_killed_each_second() {
     for (keys, units, least) in [(1, 1_000, 0.8), (4, 250, 0.85)] {
-        let (share, exchanges) = Load { keys, units, kills: true }.play();
+        let (share, exchanges) = Load { runs: 4, keys, units, tokens: None, kills: true }.play();
         assert!(share > least, "{keys} keys of {units}/1s: {share}");
         assert!(exchanges <= 50, "{keys} keys of {units}/1s: {exchanges} exchanges for 1,000");
     }
@@ -64,7 +74,16 @@ fn machines_use_most_of_their_limits_while_a_run_is_killed_each_second() {
 
 #[test]
 fn machines_use_nearly_all_of_the_limits_of_many_keys_for_few_exchanges() {
-    let (share, exchanges) = Load { keys: 20, units: 50, kills: false }.play();
+    let load = Load { runs: 4, keys: 20, units: 50, tokens: None, kills: false };
+    let (share, exchanges) = load.play();
     assert!(share > 0.93, "{share}");
+    assert!(exchanges <= 50, "{exchanges} exchanges for 1,000");
+}
+
+#[test]
+fn machines_use_as_many_tokens_as_one_for_few_exchanges() {
+    let play = |runs| Load { runs, keys: 1, units: 25_000, tokens: Some(100), kills: false }.play();
+    let ((alone, _), (share, exchanges)) = (play(1), play(4));
+    assert!(share > 0.95 * alone, "{share} of {alone}");
     assert!(exchanges <= 50, "{exchanges} exchanges for 1,000");
 }
