@@ -253,7 +253,7 @@ async fn run_on_trial(
     };
     match work {
         Work::Rows(rows) => executor.any_rows(rows, &put).await,
-        Work::Poll(job) => executor.poll(job, &put).await,
+        Work::Poll(job) => Box::pin(executor.poll(job, &put)).await,
     }
 }
 
