@@ -55,8 +55,9 @@ fn goes_away(way: Way) {
     assert!(records.iter().all(|record| record["_ok"] == true), "{way:?} {}", ended.stderr);
     assert!(done < ROWS, "{way:?}: it was to go away in mid-run");
     // Those that were on their way, and probes after about 1 and 3 s. An attempt whose
-    // connection has ended before anything was written takes others, up to four in all.
-    let most = if way == Way::Reset { 4 * (20 + 3) } else { 20 + 3 };
+    // connection has ended before anything was written takes others, up to four in all. One more
+    // may be on its way where the machine is busy.
+    let most = if way == Way::Reset { 4 * (20 + 4) } else { 20 + 4 };
     assert!(in_vain <= most, "{way:?}: {in_vain}");
     let Judgement { refused, .. } = mock.judgement();
     assert_eq!(refused, 0, "{way:?}: the limit is kept when it comes back");
