@@ -94,13 +94,19 @@ impl Middleware for RateLimitMiddleware {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        let cost = (self.cost)(&request);
-        let acquired = match &self.key {
-            Some(key) => self.limiter.keyed(&key(&request)).acquire(cost).await,
-            None => self.limiter.acquire(cost).await,
+        let mut permit = loop {
+            let cost = (self.cost)(&request);
+            let acquired = match &self.key {
+                Some(key) => self.limiter.keyed(&key(&request)).acquire(cost).await,
+                None => self.limiter.acquire(cost).await,
+            };
+            let mut permit = acquired.map_err(Error::middleware)?;
+            // Other machines may have used its units while this one slept.
+            if permit.sent_in_time() {
+                break permit;
+            }
+            permit.cancel();
         };
-        let mut permit = acquired.map_err(Error::middleware)?;
-        permit.sent();
         match next.run(request, extensions).await {
             Ok(response) => {
                 permit.answered_with(response.status(), response.headers());
