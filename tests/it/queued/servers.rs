@@ -42,12 +42,16 @@ fn a_store_is_reached_by_tls_as_a_user_of_few_rights() {
 
 /// Two servers, each with half of the slots.
 fn cluster() -> [Redis; 2] {
-    let node = || Redis::with(&["--cluster-enabled", "yes", "--appendonly", "yes"]);
-    let nodes = [node(), node()];
+    // The usual port between servers is that for clients and 10,000, where another program may listen.
+    let ports = [free_port(), free_port()].map(|port| port.to_string());
+    let node = |port: &str| {
+        Redis::with(&["--cluster-enabled", "yes", "--cluster-port", port, "--appendonly", "yes"])
+    };
+    let nodes = [node(&ports[0]), node(&ports[1])];
     nodes[0].ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
     nodes[1].ask(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
     nodes[1].ask(&["CLUSTER", "SET-CONFIG-EPOCH", "2"]);
-    nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &nodes[1].port().to_string()]);
+    nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &nodes[1].port().to_string(), &ports[1]]);
     for node in &nodes {
         until("a cluster", || node.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
         until("its nodes", || node.ask(&["CLUSTER", "INFO"]).contains("cluster_slots_ok:16384"));
