@@ -254,7 +254,7 @@ fn walk_fields(
     }
     // One bit for each field that has been there; all from the 64th on share one.
     let mut seen = 0_u64;
-    let wanted = |key: &str| fields.iter().position(|(name, _)| name == key);
+    let wanted = |key: &[u8]| fields.iter().position(|(name, _)| name.as_bytes() == key);
     while let Some(index) = json.field(wanted)? {
         let (bit, node) = (1 << index.min(63), &fields[index].1);
         if seen & bit != 0 {

@@ -37,9 +37,9 @@ impl<'a> Scanner<'a> {
     /// The next byte after space.
     #[inline]
     pub fn peek(&mut self) -> Result<u8, Unusual> {
-        let (at, byte) = next(self.text.as_bytes(), self.at)?;
+        let (at, byte) = next(self.text.as_bytes(), self.at);
         self.at = at;
-        Ok(byte)
+        if byte == 0 { Err(Unusual) } else { Ok(byte) }
     }
 
     /// Steps over this byte, which must be the next one after space.
@@ -59,28 +59,35 @@ impl<'a> Scanner<'a> {
 
     /// Checks that only space follows.
     pub fn end(&mut self) -> Result<(), Unusual> {
-        if self.peek().is_ok() { Err(Unusual) } else { Ok(()) }
+        let (at, _) = next(self.text.as_bytes(), self.at);
+        if at < self.text.len() { Err(Unusual) } else { Ok(()) }
     }
 
     /// Steps to the value of the next wanted field of an object, and returns what its name is
     /// wanted for; after the last field over the end of the object.
     #[inline]
-    pub fn field<T>(&mut self, wanted: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Unusual> {
+    pub fn field<T>(&mut self, wanted: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>, Unusual> {
         let bytes = self.text.as_bytes();
         let mut at = self.at;
         loop {
             let start = expect(bytes, at, b'"')?;
             let (end, is_plain) = string(bytes, start)?;
             let value = expect(bytes, end, b':')?;
-            if let Some(found) = wanted(&self.text_of(start..end - 1, is_plain)?) {
+            let found = if is_plain {
+                wanted(bytes.get(start..end - 1).unwrap_or_default())
+            } else {
+                wanted(self.text_of(start..end - 1, is_plain)?.as_bytes())
+            };
+            if found.is_some() {
                 self.at = value;
-                return Ok(Some(found));
+                return Ok(found);
             }
-            at = match next(bytes, value)? {
+            at = match next(bytes, value) {
                 (start, b'"') => string(bytes, start + 1)?.0,
+                (start, b'-' | b'0'..=b'9') => number(bytes, start)?,
                 (start, _) => skip(bytes, start)?,
             };
-            match next(bytes, at)? {
+            match next(bytes, at) {
                 (comma, b',') => at = comma + 1,
                 (end, b'}') => {
                     self.at = end + 1;
@@ -128,12 +135,12 @@ fn skip(bytes: &[u8], mut at: usize) -> Result<usize, Unusual> {
     // One bit for each open list or object: 1 for an object.
     let (mut open, mut depth) = (0_u64, 0);
     loop {
-        let (start, first) = next(bytes, at)?;
+        let (start, first) = next(bytes, at);
         at = match first {
             b'"' => string(bytes, start + 1)?.0,
             b'-' | b'0'..=b'9' => number(bytes, start)?,
             b'{' | b'[' => {
-                let (inside, byte) = next(bytes, start + 1)?;
+                let (inside, byte) = next(bytes, start + 1);
                 // In ASCII the closing bracket is the opening one plus 2.
                 if byte != first + 2 {
                     if depth == MAX_DEPTH {
@@ -155,7 +162,7 @@ fn skip(bytes: &[u8], mut at: usize) -> Result<usize, Unusual> {
             if depth == 0 {
                 return Ok(at);
             }
-            let (after, byte) = next(bytes, at)?;
+            let (after, byte) = next(bytes, at);
             at = after + 1;
             if byte == b',' {
                 break;
@@ -180,29 +187,27 @@ fn skip_key(bytes: &[u8], at: usize, open: u64) -> Result<usize, Unusual> {
     expect(bytes, end, b':')
 }
 
-/// The next byte after space, and its position.
+/// The next byte after space, and its position; at the end zero, which no JSON has there.
 #[inline]
-fn next(bytes: &[u8], mut at: usize) -> Result<(usize, u8), Unusual> {
-    while let Some(&byte) = bytes.get(at) {
+fn next(bytes: &[u8], mut at: usize) -> (usize, u8) {
+    loop {
+        let byte = bytes.get(at).copied().unwrap_or_default();
         if byte > b' ' || !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-            return Ok((at, byte));
+            return (at, byte);
         }
         at += 1;
     }
-    Err(Unusual)
 }
 
 /// The position after this byte, which must be the next one after space.
 #[inline]
 fn expect(bytes: &[u8], at: usize, byte: u8) -> Result<usize, Unusual> {
-    match next(bytes, at)? {
-        (at, found) if found == byte => Ok(at + 1),
-        _ => Err(Unusual),
-    }
+    let (at, found) = next(bytes, at);
+    if found == byte { Ok(at + 1) } else { Err(Unusual) }
 }
 
 /// The position after the string whose first character is here, and whether it has no escapes.
-#[inline]
+#[inline(always)]
 fn string(bytes: &[u8], mut at: usize) -> Result<(usize, bool), Unusual> {
     let mut is_plain = true;
     loop {
@@ -220,18 +225,24 @@ fn string(bytes: &[u8], mut at: usize) -> Result<(usize, bool), Unusual> {
 }
 
 /// The position of the next quote, backslash or control character.
-#[inline]
-fn plain_end(bytes: &[u8], at: usize) -> usize {
-    let mut rest = bytes.get(at..).unwrap_or_default();
-    while let Some((eight, more)) = rest.split_first_chunk() {
+#[inline(always)]
+fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
         let found = special_bytes(u64::from_le_bytes(*eight));
         if found != 0 {
-            return bytes.len() - rest.len() + found.trailing_zeros() as usize / 8;
+            return at + found.trailing_zeros() as usize / 8;
         }
-        rest = more;
+        at += 8;
     }
+    last_plain_end(bytes, at)
+}
+
+/// The position of the next such byte within the last bytes of a text.
+#[cold]
+fn last_plain_end(bytes: &[u8], at: usize) -> usize {
     let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    bytes.len() - rest.len() + rest.iter().position(is_special).unwrap_or(rest.len())
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
 /// The position after the escape that begins here.
@@ -258,9 +269,9 @@ fn unit(bytes: &[u8], at: usize) -> Result<u32, Unusual> {
 }
 
 /// The position after the number that begins here.
-#[inline]
+#[inline(always)]
 fn number(bytes: &[u8], start: usize) -> Result<usize, Unusual> {
-    let first = start + usize::from(bytes[start] == b'-');
+    let first = start + usize::from(bytes.get(start) == Some(&b'-'));
     let mut at = match bytes.get(first) {
         Some(b'0') => first + 1,
         _ => digits(bytes, first)?,
@@ -290,20 +301,13 @@ fn long_number(bytes: &[u8], integer: Range<usize>, end: usize) -> Result<usize,
 }
 
 /// The position after one or more digits.
-#[inline]
+#[inline(always)]
 fn digits(bytes: &[u8], start: usize) -> Result<usize, Unusual> {
-    let mut rest = bytes.get(start..).unwrap_or_default();
-    while let Some((eight, more)) = rest.split_first_chunk() {
-        match other_than_digits(u64::from_le_bytes(*eight)) {
-            0 => rest = more,
-            found => {
-                rest = &rest[found.trailing_zeros() as usize / 8..];
-                break;
-            }
-        }
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let mut at = start;
+    while is_digit(at) {
+        at += 1;
     }
-    let is_other = |byte: &u8| !byte.is_ascii_digit();
-    let at = bytes.len() - rest.len() + rest.iter().position(is_other).unwrap_or(rest.len());
     if at == start { Err(Unusual) } else { Ok(at) }
 }
 
@@ -314,15 +318,6 @@ fn word(bytes: &[u8], at: usize, word: &[u8]) -> Result<usize, Unusual> {
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
-
-/// The highest bit of each of eight bytes that is no digit. Bits above the lowest one may be
-/// set in error.
-#[inline]
-fn other_than_digits(eight: u64) -> u64 {
-    let digit = eight ^ (ONES * u64::from(b'0'));
-    // What is more than 9 comes to 128 or more.
-    (digit.wrapping_add(ONES * 0x76) | digit) & (ONES * 0x80)
-}
 
 /// The highest bit of each of eight bytes that is a quote, a backslash or a control
 /// character. Bits above the lowest one may be set in error.
@@ -386,6 +381,7 @@ mod tests {
             r#""\u12g4""#,
             "\"open",
             "[",
+            "{}\0",
             &deep(66),
         ] {
             assert!(!is_json(text), "{text}");
@@ -395,7 +391,7 @@ mod tests {
     #[test]
     fn fields_are_known_by_what_their_names_mean() {
         let mut scanner = Scanner::new(r#" "x" : "y" , "a\u0062" : [1 , 2] , "x": {} } , "#);
-        let wanted = |name: &str| (name == "ab").then_some(7);
+        let wanted = |name: &[u8]| (name == b"ab").then_some(7);
         assert_eq!(scanner.field(wanted).unwrap(), Some(7));
         assert_eq!(scanner.value().unwrap(), serde_json::json!([1, 2]));
         assert!(scanner.take(b',').unwrap());
