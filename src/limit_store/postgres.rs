@@ -213,7 +213,9 @@ impl PostgresValues {
 
 /// Whether an error says that a table is there already.
 fn is_there(code: &SqlState) -> bool {
-    *code == SqlState::DUPLICATE_TABLE || *code == SqlState::UNIQUE_VIOLATION
+    // Which of these it is depends on the moment at which the other run's table was committed.
+    let codes = [SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_OBJECT, SqlState::UNIQUE_VIOLATION];
+    codes.contains(code)
 }
 
 /// The statement that begins a memory in the place of the one with this id.

@@ -261,9 +261,12 @@ impl AnswerStore {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let removed = writer.and_then(|thread| thread.join().ok()).unwrap_or(0);
         match &self.private {
-            Some(private) if all_done => database::remove(&private.path).map(|()| removed),
-            _ => Ok(removed),
+            Some(private) if all_done => database::remove(&private.path)?,
+            // The file has all of it now, whatever holds its connections until the process ends.
+            // Where it can't be written, the file beside it keeps the rest.
+            _ => drop(self.reader().settle()),
         }
+        Ok(removed)
     }
 
     fn reader(&self) -> MutexGuard<'_, Database> {

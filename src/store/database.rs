@@ -182,7 +182,7 @@ impl Database {
 
     fn shrink(&self, max_size: u64) -> rusqlite::Result<u64> {
         let mut removed = 0;
-        while self.size()? > max_size {
+        while self.size()?.used > max_size {
             let ends = "SELECT min(id), max(id) FROM answers";
             let (first, last): (Option<i64>, Option<i64>) =
                 self.connection.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -191,7 +191,7 @@ impl Database {
             let count = self.connection.execute("DELETE FROM answers WHERE id <= ?", [until])?;
             removed += count as u64;
         }
-        if removed > 0 {
+        if self.size()?.file > max_size {
             // Each page that is free gives a row.
             let mut vacuum = self.connection.prepare("PRAGMA incremental_vacuum")?;
             let mut pages = vacuum.query([])?;
@@ -200,13 +200,30 @@ impl Database {
         Ok(removed)
     }
 
-    /// The size of all entries, in bytes.
-    fn size(&self) -> rusqlite::Result<u64> {
+    /// Moves all that was written into the file itself, which is cut to what it needs. Other
+    /// connections to it may go on.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn settle(&self) -> Result<(), String> {
+        let settled = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        settled.map_err(|error| explained(&error))
+    }
+
+    fn size(&self) -> rusqlite::Result<Size> {
         let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get(0));
         let (pages, free): (i64, i64) = (pragma("page_count")?, pragma("freelist_count")?);
         let page: i64 = pragma("page_size")?;
-        Ok(unsigned((pages - free) * page))
+        Ok(Size { used: unsigned((pages - free) * page), file: unsigned(pages * page) })
     }
+}
+
+/// Sizes, in bytes.
+struct Size {
+    /// That of all entries.
+    used: u64,
+    /// That of the file, once it has all that was written.
+    file: u64,
 }
 
 /// The part of the oldest entries that is removed at a time.

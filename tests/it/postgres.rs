@@ -173,6 +173,12 @@ impl Machines {
 fn four_machines_keep_one_limit_through_postgres_which_is_killed_and_forgets_nothing() {
     let mut machines = Machines::new(&[]);
     let runs: Vec<_> = (0..4).map(|machine| machines.start(machine, 30)).collect();
+    // One that starts while the server is away is an error.
+    let has_begun = |machine: usize| {
+        let results = machines.place.path(&format!("{machine}.jsonl"));
+        std::fs::metadata(results).is_ok_and(|it| it.len() > 0)
+    };
+    until("a record of each machine", || (0..4).all(has_begun));
     until_requests(&machines.mock, 40);
     let memory =
         |it: &Machines| it.postgres.ask("SELECT version FROM throng_limits WHERE account = ''");

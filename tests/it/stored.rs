@@ -257,6 +257,8 @@ fn a_store_stays_below_its_size_and_drops_the_oldest_answers() {
     ask("a.jsonl", "").exits(0).says("answers that were removed");
     let size = fs::metadata(place.path("store/answers.db")).unwrap().len();
     assert!((600_000..=1_048_576).contains(&size), "{size} bytes");
+    let beside = fs::metadata(place.path("store/answers.db-wal")).map_or(0, |it| it.len());
+    assert_eq!(beside, 0, "the file has all");
     ask("b.jsonl", "--offline").exits(1);
     let found = each(&place.records("b.jsonl"), "_ok");
     let kept = found.iter().rev().take_while(|ok| **ok == true).count();
