@@ -3,7 +3,8 @@
 
     bench/peers.py install                      the peers and nginx (apt, cargo, pip)
     bench/peers.py [TABLE ...] [--rounds 5]     all tables, or some of: unlimited,
-                                                sizes, latency, tls, limited, rows
+                                                sizes, latency, tls, http2, limited, rows,
+                                                many (10 M rows)
 
 Within a round each program runs once, one after the other, so that a machine that
 gets slower or faster does so for all. Each ratio is the median of the ratios
@@ -30,7 +31,7 @@ PEERS = ROOT / "target" / "peers"
 THRONG = os.environ.get("THRONG", str(ROOT / "target/release/throng"))
 PYTHON = str(PEERS / "venv/bin/python")
 WORK = Path(tempfile.mkdtemp(prefix="throng-peers-"))
-HTTP, TLS = "http://127.0.0.1:18400", "https://localhost:18443"
+HTTP, TLS, HTTP2 = "http://127.0.0.1:18400", "https://localhost:18443", "https://localhost:18444"
 PRICE = "price=.quoteResponse.result[0].regularMarketPreviousClose"
 NAME = "name=.quoteResponse.result[0].longName"
 
@@ -63,7 +64,8 @@ class Run:
 
 
 def install():
-    apt = ["nginx-light", "libnginx-mod-http-echo", "wrk", "hey", "apache2-utils", "curl", "openssl", "time"]
+    apt = ["nginx-light", "libnginx-mod-http-echo", "wrk", "hey", "apache2-utils", "curl", "nghttp2-client", "openssl",
+           "time"]
     subprocess.run(["apt-get", "install", "-y", "-qq", *apt], check=True)
     subprocess.run(["cargo", "install", "oha", "--locked", "--root", PEERS], check=True)
     subprocess.run([sys.executable, "-m", "venv", PEERS / "venv"], check=True)
@@ -127,8 +129,8 @@ def ab(url, count, in_flight):
     return Case(["ab", "-q", "-k", "-n", str(count), "-c", str(in_flight), url + "S1"], count)
 
 
-def curl(url, count, in_flight):
-    return Case(["curl", "-s", "--parallel", "--parallel-max", str(min(in_flight, 300)),
+def curl(url, count, in_flight, *more):
+    return Case(["curl", "-s", "--parallel", "--parallel-max", str(min(in_flight, 300)), *more,
                  url + f"S[1-{count}]", "-o", "/dev/null"], count)
 
 
@@ -181,17 +183,17 @@ def table(title, note, header, lines):
         print(f"| {' | '.join(line)} |", flush=True)
 
 
-def compare(title, note, settings, rounds, env=None):
-    """A table of rates, CPU and memory, with ratios to oha."""
-    header = ["", "program", "requests / s", "CPU µs each", "peak MiB", "requests / s ÷ oha", "CPU ÷ oha"]
+def compare(title, note, settings, rounds, env=None, base="oha"):
+    """A table of rates, CPU and memory, with ratios to the program `base`."""
+    header = ["", "program", "requests / s", "CPU µs each", "peak MiB", f"requests / s ÷ {base}", f"CPU ÷ {base}"]
     lines = []
     for setting, cases in settings:
         runs = interleave(cases, rounds, env)
         for name, of in runs.items():
             lines.append([
                 setting, name, f"{median(r.rate for r in of):,.0f}", f"{median(r.cpu_each for r in of):.1f}",
-                f"{median(r.peak for r in of):.1f}", f"{ratio(runs, name, 'oha', lambda r: r.rate):.2f}",
-                f"{ratio(runs, name, 'oha', lambda r: r.cpu_each):.2f}"])
+                f"{median(r.peak for r in of):.1f}", f"{ratio(runs, name, base, lambda r: r.rate):.2f}",
+                f"{ratio(runs, name, base, lambda r: r.cpu_each):.2f}"])
     table(title, note, header, lines)
 
 
@@ -234,6 +236,22 @@ def tls(rounds):
     compare("TLS, HTTP/1.1", "", [("50 in flight", {"oha": oha(url, 60_000, 50, "--insecure"),
                                                     "throng": throng(url, 60_000, 50)})],
             rounds, {"SSL_CERT_FILE": str(WORK / "cert.pem")})
+
+
+def http2(rounds):
+    """Each has two connections, one for each of two threads."""
+    url = f"{HTTP2}/1k?symbols="
+
+    def cases(n):
+        streams = str(n // 2)
+        return {
+            "h2load": Case(["h2load", "-n", "100000", "-c", "2", "-t", "2", "-m", streams, url + "S1"], 100_000),
+            "throng": throng(url, 100_000, n),
+            "oha": oha(url, 100_000, 2, "--http2", "-p", streams, "--insecure"),
+            "curl --parallel --http2": curl(url, 10_000, n, "--http2", "--insecure"),
+        }
+    compare("HTTP/2 over TLS", "", [(f"{n} in flight", cases(n)) for n in (50, 200)], rounds,
+            {"SSL_CERT_FILE": str(WORK / "cert.pem")}, "h2load")
 
 
 def judged(port, limit, case):
@@ -313,9 +331,18 @@ def bucket(url, count, units, period):
                  str(units), str(period)], count)
 
 
+def rows_alone(_rounds):
+    """Rows that take minutes, once."""
+    count = 10_000_000
+    run = interleave({"throng": throng(f"{HTTP}/1k?symbols=", count, 200)}, 1)["throng"][0]
+    table("Ten million rows", "From a CSV, 200 in flight, no limit.",
+          ["rows", "seconds", "µs a row", "CPU µs a row", "peak MiB"],
+          [[f"{count:,}", f"{run.seconds:.1f}", f"{run.seconds / count * 1e6:.1f}", f"{run.cpu_each:.1f}", f"{run.peak:.1f}"]])
+
+
 def many_rows(rounds):
     url = f"{HTTP}/1k?symbols="
-    header = ["rows", "program", "seconds", "µs a row", "peak MiB"]
+    header = ["rows", "program", "seconds", "µs a row", "CPU µs a row", "peak MiB"]
     lines = []
     for count in (10_000, 100_000, 1_000_000):
         cases = {"throng": throng(url, count, 200), "oha": oha(url, count, 200)}
@@ -325,11 +352,12 @@ def many_rows(rounds):
         for name, of in runs.items():
             seconds = median(run.seconds for run in of)
             lines.append([f"{count:,}", name, f"{seconds:.2f}", f"{seconds / count * 1e6:.1f}",
-                          f"{median(run.peak for run in of):.1f}"])
+                          f"{median(run.cpu_each for run in of):.1f}", f"{median(run.peak for run in of):.1f}"])
     table("Many rows", "From a CSV, 200 in flight, no limit.", header, lines)
 
 
-TABLES = {"unlimited": unlimited, "sizes": sizes, "latency": latency, "tls": tls, "limited": limited, "rows": many_rows}
+TABLES = {"unlimited": unlimited, "sizes": sizes, "latency": latency, "tls": tls, "http2": http2, "limited": limited,
+          "rows": many_rows, "many": rows_alone}
 
 
 def main():
