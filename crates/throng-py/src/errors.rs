@@ -22,6 +22,12 @@ create_exception!(
 );
 create_exception!(throng, Stopped, Error, "The run began and could not be finished.");
 create_exception!(throng, LimitError, PyValueError, "Limits that do not fit, or no permit.");
+create_exception!(
+    throng,
+    PermitExpired,
+    LimitError,
+    "A permit is too old to be used: nothing must be sent with it."
+);
 
 /// The exception for an error of the engine.
 pub fn of(error: &throng::Error) -> PyErr {

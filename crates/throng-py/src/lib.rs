@@ -36,7 +36,9 @@ mod _throng {
     #[pymodule_export]
     use crate::command::main;
     #[pymodule_export]
-    use crate::errors::{Error, LimitError, OutputExists, PlanError, ResumeMismatch, Stopped};
+    use crate::errors::{
+        Error, LimitError, OutputExists, PermitExpired, PlanError, ResumeMismatch, Stopped,
+    };
     #[pymodule_export]
     use crate::feed::Feed;
     #[pymodule_export]

@@ -237,10 +237,10 @@ impl Permit {
 
 #[pymethods]
 impl Permit {
-    /// The request is about to be written.
-    fn sent(&self) -> PyResult<()> {
-        lock(&self.inner).get_mut()?.sent();
-        Ok(())
+    /// The request is about to be written. False if it must not be: other machines may have used
+    /// the permit's units by now.
+    fn sent(&self) -> PyResult<bool> {
+        Ok(lock(&self.inner).get_mut()?.sent_in_time())
     }
 
     /// The request has turned out to cost this number of units.

@@ -133,6 +133,26 @@ def ask(client: str, limiter: throng.RateLimiter, method: str, url: str) -> int 
 
 
 @pytest.mark.parametrize("client", ["httpx", "httpx-async", "requests"])
+def test_nothing_is_sent_with_a_permit_that_is_too_old(
+    client: str, script: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    permits, sent = [], throng.Permit.sent
+
+    def first_is_too_old(permit: throng.Permit) -> None:
+        permits.append(permit)
+        if len(permits) == 1:
+            permit.cancel()
+            raise throng.PermitExpired
+        sent(permit)
+
+    monkeypatch.setattr(throng.Permit, "sent", first_is_too_old)
+    limiter = throng.RateLimiter("1/1h")
+    url, asked = script
+    assert ask(client, limiter, "GET", url + "/") == 200
+    assert (len(permits), len(asked), taken(limiter)) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("client", ["httpx", "httpx-async", "requests"])
 def test_what_was_not_sent_gives_its_permit_back(client: str) -> None:
     limiter = throng.RateLimiter("1/1h")
     for _ in range(2):

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -83,6 +84,45 @@ def test_processes_are_never_over_and_hear_why_when_the_store_is_gone(
     assert url in ours.snapshot()["outage"]
     with pytest.raises(throng.LimitError, match=url):
         ours.try_acquire()
+
+
+# The loop of docs/python.md, in a process that waits for a line between its permit and its request.
+LOOP = """
+import sys, throng
+limiter = throng.RateLimiter("40/500ms", account="ours", share=sys.argv[1], linger=0.1)
+while True:
+    try:
+        with limiter.acquire() as permit:
+            print("acquired", flush=True)
+            sys.stdin.readline()
+            permit.sent()
+            permit.report(status=200)
+        break
+    except throng.PermitExpired as error:
+        print(error, flush=True)
+"""
+
+
+@pytest.mark.parametrize("store", ["redis"], indirect=True)
+def test_a_process_that_stood_still_sends_nothing_with_the_permit_from_before(
+    store: Store,
+) -> None:
+    url, _ = store
+    with subprocess.Popen(
+        [sys.executable, "-c", LOOP, url], stdin=-1, stdout=-1, text=True, bufsize=1
+    ) as stopped:
+        assert stopped.stdin and stopped.stdout
+        assert stopped.stdout.readline() == "acquired\n"
+        stopped.send_signal(signal.SIGSTOP)
+        # All units, of which one is free again once the process is taken for dead.
+        with limiter(url).acquire(40):
+            pass
+        stopped.stdin.write("\n")
+        stopped.send_signal(signal.SIGCONT)
+        assert "acquire another one" in stopped.stdout.readline()
+        assert stopped.stdout.readline() == "acquired\n"
+        stopped.stdin.write("\n")
+    assert stopped.returncode == 0
 
 
 def test_a_store_that_is_none_is_told_with_the_words_of_python() -> None:

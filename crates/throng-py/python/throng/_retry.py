@@ -4,7 +4,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from .limiter import Acquisition, RateLimiter, checked
+from ._throng import PermitExpired
+from .limiter import Acquisition, Permit, RateLimiter, checked
 
 # Methods whose requests may arrive twice.
 _REPEATABLE = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}
@@ -27,8 +28,21 @@ class Policy:
         self.limiter, self.retries = checked(limiter), retries
         self._cost, self._key = cost, key
 
-    def acquire(self, request: Any) -> Acquisition:
-        """The permit of one sending."""
+    def wait(self, request: Any) -> Permit:
+        """Waits for the permit of one sending, which is about to be written."""
+        while True:
+            permit = self._acquire(request).wait()
+            if _is_in_time(permit):
+                return permit
+
+    async def wait_async(self, request: Any) -> Permit:
+        """As `wait`, in an event loop."""
+        while True:
+            permit = await self._acquire(request)
+            if _is_in_time(permit):
+                return permit
+
+    def _acquire(self, request: Any) -> Acquisition:
         cost = self._cost(request) if self._cost is not None else {}
         key = self._key(request) if self._key is not None else None
         return self.limiter.acquire(key=key, **cost)
@@ -49,6 +63,16 @@ class Policy:
         if attempt >= self.retries or (arrived and method.upper() not in _REPEATABLE):
             return None
         return backoff(attempt)
+
+
+def _is_in_time(permit: Permit) -> bool:
+    """Notes that a request is about to be written, unless its permit is too old."""
+    try:
+        permit.sent()
+    except PermitExpired:
+        permit.end()
+        return False
+    return True
 
 
 def backoff(attempt: int) -> float:

@@ -15,6 +15,7 @@ __all__ = [
     "Limiter",
     "OutputExists",
     "Permit",
+    "PermitExpired",
     "Plan",
     "PlanError",
     "Records",
@@ -45,6 +46,9 @@ class Stopped(Error):
 
 class LimitError(ValueError):
     """Limits that do not fit, or no permit."""
+
+class PermitExpired(LimitError):
+    """A permit is too old to be used: nothing must be sent with it."""
 
 @final
 class Job:
@@ -141,7 +145,7 @@ class Acquire:
 
 @final
 class Permit:
-    def sent(self) -> None: ...
+    def sent(self) -> bool: ...
     def settle(self, unit: str, units: int) -> None: ...
     def answered(self, status: int, headers: Sequence[tuple[str, str]]) -> None: ...
     def lost(self) -> None: ...

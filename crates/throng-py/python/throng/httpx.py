@@ -61,7 +61,7 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         transport = self._sync = self._sync or httpx.HTTPTransport(**self._options)
         attempt = 0
         while True:
-            permit = self._policy.acquire(request).wait()
+            permit = self._policy.wait(request)
             try:
                 response = transport.handle_request(request)
             except BaseException as error:
@@ -81,7 +81,7 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         transport = self._async = self._async or httpx.AsyncHTTPTransport(**self._options)
         attempt = 0
         while True:
-            permit = await self._policy.acquire(request)
+            permit = await self._policy.wait_async(request)
             try:
                 response = await transport.handle_async_request(request)
             except BaseException as error:

@@ -323,8 +323,18 @@ class Permit:
 
     def sent(self) -> None:
         """The request is about to be written. Without this word it counts from its end on,
-        which is later and no less safe."""
-        self._native.sent()
+        which is later and no less safe.
+
+        Where limits are shared with other machines, these take a process for dead that was stopped
+        for long, or whose machine slept, and use its units. A permit from before raises
+        `PermitExpired` here, and is cancelled: send nothing, and acquire another one."""
+        if not self._ended and not self._native.sent():
+            self.cancel()
+            raise _throng.PermitExpired(
+                "the permit is too old: this process stood still for longer than other machines "
+                "wait for it, and they may have used the permit's units. Send nothing with it, and "
+                "acquire another one"
+            )
 
     def lost(self) -> None:
         """No answer came: the request may still arrive."""

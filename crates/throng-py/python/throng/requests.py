@@ -56,7 +56,7 @@ class Adapter(requests.adapters.HTTPAdapter):
         method, attempt = request.method or "GET", 0
         can_repeat = request.body is None or isinstance(request.body, (bytes, str))
         while True:
-            permit = self._policy.acquire(request).wait()
+            permit = self._policy.wait(request)
             try:
                 response = super().send(request, stream, timeout, verify, cert, proxies)
             except BaseException as error:
