@@ -54,6 +54,8 @@ fn a_second_run_is_refused_by_whatever_name_it_comes() {
     ] {
         let (place, mock) = (Place::new(), slow());
         let running = begun(&place, &mock, output);
+        // It stands still, so that it does not end before the others were tried.
+        running.signal("-STOP");
         let (path, link) = (place.path(output), place.path(linked));
         symlink(path.trim_end_matches('/'), link.trim_end_matches('/')).unwrap();
         let refused = |name: &str, flags: &str, why: &str| {
@@ -81,6 +83,7 @@ fn a_second_run_is_refused_by_whatever_name_it_comes() {
             refused(&hard, "--overwrite", "another run is writing it");
             assert!(!fs::exists(place.path(&format!("{hard}.throng"))).unwrap());
         }
+        running.signal("-CONT");
         running.ends().with_code(0);
         assert_one_record_per_row(&converted(&place, output), ROWS);
         assert_eq!(mock.judgement().requests as usize, ROWS, "{output}");
@@ -110,7 +113,9 @@ fn what_something_else_has_written_is_not_cut_off() {
     let running = begun(&place, &mock, "out.jsonl");
     let mut file = fs::OpenOptions::new();
     let mut file = file.append(true).open(place.path("out.jsonl")).unwrap();
+    running.signal("-STOP");
     file.write_all(b"precious\n").unwrap();
+    running.signal("-CONT");
     let ended = running.ends().with_code(3);
     ended.says("does something else write it?");
     let text = place.read("out.jsonl");

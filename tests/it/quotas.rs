@@ -264,7 +264,9 @@ fn a_plan_counts_what_tenants_and_keys_of_a_pool_have_used() {
     let tenants = ["--rate", "5/1d", "--per", "{{ tenant }}"];
     let keys = ["--rate", "8/10m", "--keys", "{{ env.ONE }}", "--keys", "{{ env.TWO }}"];
     let keys = [&keys[..], &["--header", "x-api-key: {{ key }}"]].concat();
-    for (limit, takes, waits) in [(&tenants[..], "7", "1 d"), (&keys[..], "12", "10 m")] {
+    // A little of the wait may be over by the time of the plan.
+    let (day, minutes) = (["1 d", "23 h 59 m"], ["10 m", "59"]);
+    for (limit, takes, waits) in [(&tenants[..], "7", day), (&keys[..], "12", minutes)] {
         let least = || {
             let shown = job("plan", limit).exits(0).stdout;
             let line = shown.lines().find(|line| line.starts_with("time ")).map(str::to_owned);
@@ -273,6 +275,7 @@ fn a_plan_counts_what_tenants_and_keys_of_a_pool_have_used() {
         assert!(least().contains("at least 0 s for 12 rows"), "{}", least());
         job("run", limit).arg("--take", takes).exits(0);
         // A tenant has 2 left, and wants 4; the keys have 4 left, and 12 rows are to be done.
-        assert!(least().contains(&format!("at least {waits}")), "{}", least());
+        let line = least();
+        assert!(waits.iter().any(|it| line.contains(&format!("at least {it}"))), "{line}");
     }
 }

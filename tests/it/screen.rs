@@ -1,6 +1,8 @@
 //! What is on the screen of a terminal while a run goes on: the two lines, the full view, and
 //! the view of another process.
 
+use std::thread;
+
 use serde_json::Value;
 use throng_mock::{Mock, Settings};
 
@@ -61,23 +63,30 @@ fn has_bar(lines: &[String]) -> bool {
 
 #[test]
 fn two_lines_are_cut_by_what_matters_and_leave_nothing_behind() {
-    for (columns, rows) in [(80, 24), (120, 40), (200, 50)] {
-        let job = Job::new();
-        let throng = job.run(12).flags("--rate 100/1h");
-        let terminal = Terminal::start(throng, columns, rows);
-        let lines = terminal.shows("a failure", |lines| {
-            // Of one row, or already of two.
-            lines.iter().any(|line| line.contains(" status 404)"))
-        });
-        let first = lines.iter().position(|line| line.contains(" left · ")).unwrap();
-        assert!(lines[first].contains(" failed ("), "{lines:?}");
-        assert!(lines[first + 1].contains(" of 100 in 1h"), "{lines:?}");
-        assert!(lines[first + 2..].iter().all(String::is_empty), "{lines:?}");
-        let (code, lines) = terminal.ends();
-        assert_eq!(code, Some(1), "{lines:?}");
-        assert!(lines[0].starts_with("12 rows: 10 ok, 2 failed"), "{lines:?}");
-        assert!(!has_bar(&lines), "{lines:?}");
-    }
+    // Each run goes on for some seconds, so that a busy machine shows a failure before its end.
+    thread::scope(|threads| {
+        for (columns, rows) in [(80, 24), (120, 40), (200, 50)] {
+            threads.spawn(move || two_lines(columns, rows));
+        }
+    });
+}
+
+fn two_lines(columns: u16, rows: u16) {
+    let job = Job::new();
+    let throng = job.run(22).flags("--rate 100/1h");
+    let terminal = Terminal::start(throng, columns, rows);
+    let lines = terminal.shows("a failure", |lines| {
+        // Of one row, or already of two.
+        lines.iter().any(|line| line.contains(" status 404)"))
+    });
+    let first = lines.iter().position(|line| line.contains(" left · ")).unwrap();
+    assert!(lines[first].contains(" failed ("), "{lines:?}");
+    assert!(lines[first + 1].contains(" of 100 in 1h"), "{lines:?}");
+    assert!(lines[first + 2..].iter().all(String::is_empty), "{lines:?}");
+    let (code, lines) = terminal.ends();
+    assert_eq!(code, Some(1), "{lines:?}");
+    assert!(lines[0].starts_with("22 rows: 20 ok, 2 failed"), "{lines:?}");
+    assert!(!has_bar(&lines), "{lines:?}");
 }
 
 #[test]

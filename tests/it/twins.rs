@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use throng_mock::{Mock, Settings};
 
 use crate::harness::{
-    Place, Throng, assert_one_record_per_row, mock, plain_mock, repetitions, run, throng,
+    Place, Throng, assert_one_record_per_row, mock, plain_mock, repetitions, run, throng, until,
 };
 
 /// A table of rows with their numbers, of which 40 % ask for what another row asks for.
@@ -143,6 +143,8 @@ fn killed(count: usize, kills: usize, latency: &str, within: Duration) {
     for round in 0..kills {
         let resume = if round == 0 { "" } else { "--resume" };
         let running = quotes(&place, &mock, count, "out.jsonl").flags(resume).start();
+        // Of a run that is killed before, nothing is to be resumed.
+        until("its results", || fs::exists(place.path("out.jsonl")).unwrap());
         thread::sleep(within.mul_f64(chance.random_range(0.1..1.0)));
         running.signal("-KILL");
         if running.ends().code == Some(0) {
