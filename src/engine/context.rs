@@ -259,6 +259,15 @@ impl RunContext {
         warnings
     }
 
+    /// The limit whose units count longest as used since the store of the shared limits knows nothing
+    /// of the time before its start, and for how long they do; none if none do.
+    pub fn unknown_use(&self) -> Option<(String, Duration)> {
+        match self.sharing.get()? {
+            RunSharing::Shared { store, .. } => store.unknown_use(),
+            RunSharing::Unavailable(_) => None,
+        }
+    }
+
     /// Number of other runs that have shared this limit with the run.
     pub fn other_runs(&self, limit: &str) -> u64 {
         match self.sharing.get() {

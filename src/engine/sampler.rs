@@ -15,7 +15,7 @@ use crate::events::{
     AggregateSnapshot, BillSnapshot, BreakerClosed, BreakerOpened, EventKind, EventsLost,
     FailureCount, GroupValue, LatencySnapshot, LimitSnapshot, Message, OutageSnapshot, Outcome,
     PauseStarted, RequestCounts, RowCounts, RunEnded, RunStarted, Snapshot, Stalled, StopRequested,
-    Subscribers, TimeSpent, VERSION, WaitSnapshot, WarningEvent, WorkerSnapshot,
+    Subscribers, TimeSpent, UnknownUse, VERSION, WaitSnapshot, WarningEvent, WorkerSnapshot,
 };
 use crate::judge::OutageState;
 use crate::limit::{LimitState, RateLimiter};
@@ -173,6 +173,7 @@ impl Sampler {
             limits: self.limits(context),
             pause: context.limiters.iter().filter_map(RateLimiter::paused).max(),
             waits_for: self.waits_for(context, breakdown),
+            unknown_use: context.unknown_use().map(unknown_use),
             outages: outages(context),
             causes,
             workers: context.metrics.by_worker().map(worker).collect(),
@@ -415,6 +416,10 @@ fn limit(state: LimitState) -> LimitSnapshot {
         lost: state.lost,
         keys: state.keys,
     }
+}
+
+fn unknown_use((limit, ends_in): (String, Duration)) -> UnknownUse {
+    UnknownUse { limit, ends_in }
 }
 
 /// The servers that are out.

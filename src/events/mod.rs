@@ -18,8 +18,8 @@ pub use bus::Subscription;
 pub(crate) use bus::{EventBus, Message, Subscribers};
 pub use snapshot::{
     AggregateSnapshot, BillSnapshot, FailureCount, GroupValue, LatencySnapshot, LimitSnapshot,
-    OutageSnapshot, PaceSnapshot, RequestCounts, RowCounts, Snapshot, TimeSpent, WaitSnapshot,
-    WorkerSnapshot,
+    OutageSnapshot, PaceSnapshot, RequestCounts, RowCounts, Snapshot, TimeSpent, UnknownUse,
+    WaitSnapshot, WorkerSnapshot,
 };
 
 /// The version of the events' form. A field that is added does not change it.

@@ -37,6 +37,10 @@ pub struct Snapshot {
     pub pause: Option<Duration>,
     /// What held most rows up in the last 10 seconds.
     pub waits_for: Option<WaitSnapshot>,
+    /// A limit all of whose units count as used, since its store does not know which were; none if
+    /// the stores know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_use: Option<UnknownUse>,
     /// The servers that are out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outages: Vec<OutageSnapshot>,
@@ -193,6 +197,19 @@ pub struct WaitSnapshot {
     /// pause and that is known.
     #[serde(rename = "ends_in_seconds", with = "times::some_seconds")]
     pub ends_in: Option<Duration>,
+}
+
+/// A limit all of whose units count as used, since the store on the network that it is shared
+/// through is new, or was started anew and may have forgotten what was used.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct UnknownUse {
+    /// The limit as the job writes it: `22/5s`.
+    pub limit: String,
+    /// The time until units are free, in seconds.
+    #[serde(rename = "ends_in_seconds", with = "times::seconds")]
+    pub ends_in: Duration,
 }
 
 /// A server that is out.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::QuotaAccount;
 use crate::error::Error;
@@ -174,6 +175,13 @@ impl AccountStore {
         let AccountStore::Remote { outages, .. } = self else { return None };
         let outages = outages.lock().unwrap_or_else(PoisonError::into_inner);
         (outages.count > 0).then(|| (outages.count, outages.first.clone()))
+    }
+
+    /// The limit whose units count longest as used since a store on the network knows nothing of the
+    /// time before its start, and for how long they do; none if none do.
+    pub fn unknown_use(&self) -> Option<(String, Duration)> {
+        let AccountStore::Remote { store, .. } = self else { return None };
+        store.unknown_use()
     }
 
     /// Ends the run, once its limiters are closed.

@@ -215,6 +215,29 @@ fn a_store_that_throws_values_away_or_is_none_is_told_before_anything_is_sent() 
 }
 
 #[test]
+fn a_run_says_that_a_store_does_not_know_what_was_used_and_until_when_it_waits_for_that() {
+    let machines = Machines::new(&["20/1s"]);
+    machines.run("20/1s", 1, 1).exits(0);
+    machines.redis.ask(&["FLUSHALL"]);
+    let events = machines.place.path("events.jsonl");
+    let run = machines.run("20/1s", 0, 3).flags("--progress none");
+    let ended = run.arg("--events", &events).exits(0);
+    let said = "the store of the shared limits does not know what was used of 20/1s before";
+    assert_eq!(ended.stderr.matches(said).count(), 1, "{}", ended.stderr);
+    ended.says("throng: nothing is sent until ");
+    let events = machines.place.read("events.jsonl");
+    let events = events.lines().map(|line| serde_json::from_str(line).unwrap());
+    let mut events: Vec<serde_json::Value> = events.collect();
+    events.retain(|event| event["unknown_use"].is_object());
+    let first = &events[0]["unknown_use"];
+    assert_eq!(first["limit"], "20/1s");
+    // The lease and a second to send, the timeout, linger and the period.
+    let left = first["ends_in_seconds"].as_f64().unwrap();
+    assert!(left > 0.0 && left <= 3.7, "{first}");
+    assert!(events.iter().all(|event| event["requests"]["sent"] == 0), "{events:?}");
+}
+
+#[test]
 fn a_store_whose_memory_is_full_breaks_no_limit_and_runs_go_on_once_it_has_room() {
     let machines = Machines::new(&["40/1s"]);
     let runs = machines.runs("40/1s", 2, 60);

@@ -9,6 +9,7 @@ mod metrics_server;
 mod notify;
 #[cfg_attr(not(feature = "otlp"), path = "otlp/disabled.rs")]
 mod otlp;
+mod unknown_use;
 
 use std::thread::JoinHandle;
 
@@ -133,6 +134,9 @@ impl Observers {
         let has_log = flags.log_format == LogFormat::Json && show.progress != Progress::None;
         if has_log && !show.quiet {
             observers.add(run, json_log::write)?;
+        }
+        if run.plan().limit_store.is_some() && !show.quiet {
+            observers.add(run, unknown_use::say)?;
         }
         Ok(observers)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 
-use crate::events::Snapshot;
+use crate::events::{Snapshot, UnknownUse};
 use crate::limit::duration;
 use crate::metrics::BatchProgress;
 use crate::price::Usd;
@@ -89,6 +89,16 @@ pub enum State {
         /// The time of day.
         at: String,
     },
+    /// The store of a shared limit does not know what was used of it, and all of it counts as used
+    /// until this time.
+    UnknownUse {
+        /// The limit, as the job writes it.
+        limit: String,
+        /// The time until then.
+        wait: Duration,
+        /// The time of day.
+        at: String,
+    },
     /// A server is out, in words.
     Outage(String),
     /// A person has paused the run.
@@ -147,6 +157,13 @@ impl State {
         if let Some(outage) = now.outages.first() {
             return State::Outage(outage.describe());
         }
+        if let Some(UnknownUse { limit, ends_in, .. }) = &now.unknown_use {
+            return State::UnknownUse {
+                limit: limit.clone(),
+                wait: *ends_in,
+                at: time_of_day(*ends_in),
+            };
+        }
         let Some(first) = now.waits_for.as_ref() else {
             return State::Begins;
         };
@@ -167,7 +184,7 @@ impl State {
 }
 
 /// The local time after this wait, with its date if that is another one.
-fn time_of_day(wait: Duration) -> String {
+pub fn time_of_day(wait: Duration) -> String {
     let now = Zoned::now();
     let Ok(then) = now.checked_add(wait) else {
         return "a time beyond the calendar".into();

@@ -212,7 +212,12 @@ fn pace(facts: &Facts) -> String {
     let tenths = (facts.pace.requests * 10.0).floor() / 10.0;
     match (&facts.state, &facts.pace.limit) {
         (
-            State::Pause { .. } | State::Outage(_) | State::Held | State::Making(_) | State::Begins,
+            State::Pause { .. }
+            | State::UnknownUse { .. }
+            | State::Outage(_)
+            | State::Held
+            | State::Making(_)
+            | State::Begins,
             _,
         ) => String::new(),
         (_, Some((allowed, period))) => format!("{tenths} of {} in {period}", count(*allowed)),
@@ -237,6 +242,12 @@ fn state(state: &State, facts: &Facts) -> Part {
             let wait = duration::rounded(*wait);
             let long = format!("the server asks for a pause until {at} ({wait} more)");
             (YELLOW, long, format!("server pause: {wait} more"))
+        }
+        State::UnknownUse { limit, wait, at } => {
+            let wait = duration::rounded(*wait);
+            let long =
+                format!("the store doesn't know the use of {limit}: goes on at {at} (in {wait})");
+            (YELLOW, long, format!("use of {limit} unknown: goes on in {wait}"))
         }
         State::Outage(outage) => (RED, format!("server out: {outage}"), outage.clone()),
         State::Held => (YELLOW, "paused by hand".to_owned(), "paused by hand".to_owned()),
@@ -361,6 +372,11 @@ mod tests {
                 at: "2026-11-28 09:00".into(),
             },
             State::Pause { wait: Duration::from_secs(48), at: "14:03:12".into() },
+            State::UnknownUse {
+                limit: "25/1d@America/Los_Angeles".into(),
+                wait: Duration::from_secs(62),
+                at: "14:03:12".into(),
+            },
             State::Outage("接続.example: connection refused for 12 s, next try in 8 s".into()),
             State::Stopping,
             State::Held,

@@ -15,6 +15,7 @@ mod facts;
 pub mod lines;
 mod view;
 
+pub use facts::time_of_day;
 pub use view::{Follower, LAST_FAILURES, RunView};
 
 const LIVE_EVERY: Duration = Duration::from_millis(200);

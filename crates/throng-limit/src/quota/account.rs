@@ -42,6 +42,8 @@ pub struct Exchanged {
     pub searches: OtherSearches,
     /// The end of a pause that a run was asked for, if it lasts.
     pub paused: Option<Time>,
+    /// Until when all units count as used since the store knows nothing of the time before.
+    pub unknown: Option<Time>,
 }
 
 /// The limit that a text states, with the settings that it has by itself; none if a text
@@ -104,12 +106,15 @@ impl Participant<'_> {
         }
         let others_lease = state.leased_by_others(self.run) > 0;
         let searches = state.searches_beside(self.now, self.run);
-        let paused = state.paused(self.now);
+        let (paused, unknown) = (state.paused(self.now), state.unknown(self.now));
+        let reply = match request.wanted {
+            0 => LeaseReply::Units(0),
+            _ => state.offer(self.now, quota, self.run, request),
+        };
+        let mut offered = Exchanged { reply, others_lease, searches, paused, unknown };
         if request.wanted == 0 {
-            return Exchanged { reply: LeaseReply::Units(0), others_lease, searches, paused };
+            return offered;
         }
-        let reply = state.offer(self.now, quota, self.run, request);
-        let mut offered = Exchanged { reply, others_lease, searches, paused };
         for other in &mut *others {
             if let Some(quota) = other.quota.filter(|_| self.is_stated_by_others(other.state)) {
                 offered = offered.and(self.offer_beside(other.state, quota, request));
@@ -138,7 +143,8 @@ impl Participant<'_> {
         let reply = copy.offer(self.now, quota, self.run, request);
         let others_lease = copy.leased_by_others(self.run) > 0;
         state.set_turns_of(copy);
-        Exchanged { reply, others_lease, searches: OtherSearches::default(), paused: None }
+        let searches = OtherSearches::default();
+        Exchanged { reply, others_lease, searches, paused: None, unknown: None }
     }
 }
 

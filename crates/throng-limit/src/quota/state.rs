@@ -61,6 +61,9 @@ pub struct QuotaState {
     /// The end of the longest pause that the server has asked a run for.
     #[serde(default, skip_serializing_if = "is_zero")]
     paused: u64,
+    /// Until when all units count as used since nothing is known of the time before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unknown: u64,
 }
 
 /// What one run leases.
@@ -158,6 +161,7 @@ impl QuotaState {
             arrivals: Arrivals::new(arrived, reset.map(line)),
             turns: Turns::default(),
             paused: 0,
+            unknown: 0,
             clock,
         }
     }
@@ -194,7 +198,7 @@ impl QuotaState {
             return;
         }
         if is_other_start && !quota.is_durable() {
-            self.fill_at_start(quota);
+            *self = QuotaState::full(now, quota, Time::ZERO);
             return;
         }
         // On one start only a calendar that is set back ends windows later.
@@ -202,7 +206,7 @@ impl QuotaState {
         self.shift(now, if is_same_start { later.max(0) } else { later }, quota);
         if !is_same_start {
             self.turns = Turns::default();
-            self.paused = 0;
+            (self.paused, self.unknown) = (0, 0);
         }
     }
 
@@ -216,18 +220,13 @@ impl QuotaState {
         }
     }
 
-    /// The disk may not have had the last use before the machine was restarted: all units
-    /// count as lost when it started.
-    fn fill_at_start(&mut self, quota: &Quota) {
-        let arrivals = full_since(Time::ZERO, quota);
-        *self = QuotaState { clock: self.clock.clone(), arrivals, ..QuotaState::default() };
-    }
-
     /// A limit of which nothing is known of the time before `since`: all units may have been
     /// sent just then.
     pub fn full(now: &ClockSnapshot, quota: &Quota, since: Time) -> QuotaState {
-        let arrivals = full_since(since, quota);
-        QuotaState { clock: now.clock.clone(), arrivals, ..QuotaState::default() }
+        let lost = vec![(line(since.after(quota.linger)), quota.units())];
+        let arrivals = Arrivals::new(lost, None);
+        let unknown = arrivals.free_at(now, quota, 1).map_or(0, line);
+        QuotaState { clock: now.clock.clone(), arrivals, unknown, ..QuotaState::default() }
     }
 
     /// Records the arrivals and the leased units of a run that states this limit.
@@ -284,6 +283,11 @@ impl QuotaState {
     /// The end of the pause that the server has asked a run for, if it lasts.
     pub fn paused(&self, now: &ClockSnapshot) -> Option<Time> {
         (self.paused > now.line()).then(|| off_line(on_line(self.paused)))
+    }
+
+    /// Until when all units count as used since nothing is known of the time before, if they do.
+    pub fn unknown(&self, now: &ClockSnapshot) -> Option<Time> {
+        (self.unknown > now.line()).then(|| off_line(on_line(self.unknown)))
     }
 
     /// The units that a run could lease now. If they are fewer than are of use, the run waits
@@ -541,11 +545,6 @@ impl QuotaState {
             self.clock = ClockReading { up: since_start(written), ..now.clock.clone() };
         }
     }
-}
-
-/// All units of a limit as lost requests that were given up at this time.
-fn full_since(since: Time, quota: &Quota) -> Arrivals {
-    Arrivals::new(vec![(line(since.after(quota.linger)), quota.units())], None)
 }
 
 #[cfg(test)]

@@ -181,6 +181,7 @@ impl AccountLimits {
             others_lease: exchanged.others_lease,
             searches: exchanged.searches,
             pause: exchanged.paused.map(|until| millis(until.since(now.time))),
+            unknown: exchanged.unknown.map(|until| millis(until.since(now.time))),
             ..Answer::of(exchanged.reply, now.time)
         };
         if request.ends {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::limiter::OtherSearches;
 use crate::quota::leased::{LeaseReply, LeaseRequest, QuotaHandle};
-use crate::quota::remote::message::{Answer, Exchange, Terms};
+use crate::quota::remote::message::{Answer, Exchange, Terms, of_millis};
 use crate::quota::remote::slot::{Sent, Slot};
 use crate::quota::terms::Quota;
 use crate::time::Time;
@@ -28,6 +28,9 @@ pub struct Mailbox {
     unclaimed: BTreeSet<u64>,
     /// The most other runs that have shared a limit at a time, by its name.
     most_others: BTreeMap<String, u64>,
+    /// The limit whose units count longest as used since the store knows nothing of the time before,
+    /// and until when.
+    unknown: Option<(String, Time)>,
     slots_made: u64,
     sequence: u64,
     on_its_way: Option<OnItsWay>,
@@ -69,6 +72,7 @@ impl Mailbox {
             news: BTreeSet::new(),
             unclaimed: BTreeSet::new(),
             most_others: BTreeMap::new(),
+            unknown: None,
             slots_made: 0,
             sequence: 0,
             on_its_way: None,
@@ -99,6 +103,13 @@ impl Mailbox {
     /// The most other runs that have shared this limit at a time.
     pub fn most_others(&self, limit: &str) -> u64 {
         self.most_others.get(limit).copied().unwrap_or(0)
+    }
+
+    /// The limit whose units count longest as used since the store knows nothing of the time before,
+    /// and for how long they do; none if none do.
+    pub fn unknown(&self, now: Time) -> Option<(String, Duration)> {
+        let (limit, until) = self.unknown.as_ref().filter(|(_, until)| *until > now)?;
+        Some((limit.clone(), until.since(now)))
     }
 
     /// Whether nothing is left to send.
@@ -236,6 +247,11 @@ impl Mailbox {
                 }
                 let most = self.most_others.entry(slot.quota.name.clone()).or_default();
                 *most = answer.others.max(*most);
+                let until = answer.unknown.map(|unknown| now.after(of_millis(unknown)));
+                let known = self.unknown.as_ref().map(|(_, until)| *until);
+                if let Some(until) = until.filter(|until| Some(*until) > known) {
+                    self.unknown = Some((slot.quota.name.clone(), until));
+                }
             }
             if sent.ends {
                 self.slots.remove(&sent.slot);

@@ -120,6 +120,10 @@ pub struct Answer {
     /// The time for which the API has asked a run to pause, if it goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause: Option<f64>,
+    /// The time for which all units count as used, since the store knows nothing of those that were
+    /// used before its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<f64>,
     /// Number of other runs that share the limit.
     #[serde(skip_serializing_if = "is_default")]
     pub others: u64,

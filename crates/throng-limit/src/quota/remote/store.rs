@@ -77,6 +77,13 @@ impl RemoteQuotaStore {
         usize::try_from(locked(&self.session.shared.mailbox).most_others(limit)).unwrap_or(0)
     }
 
+    /// The limit whose units count longest as used since the store knows nothing of the time before
+    /// its start, and for how long they do; none if none do.
+    #[must_use]
+    pub fn unknown_use(&self) -> Option<(String, Duration)> {
+        locked(&self.session.shared.mailbox).unknown(now())
+    }
+
     /// Number of exchanges with the store until now.
     #[must_use]
     pub fn exchanges(&self) -> u64 {
