@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -360,8 +360,9 @@ pub struct Outbox {
     max_wait: Duration,
     /// Whether no record waits while the writer has nothing to do.
     is_eager: bool,
-    /// Held while a batch is handed over, so that no other is filled meanwhile.
-    turn: Mutex<()>,
+    /// One permit, held while a batch is handed over, so that no other is filled meanwhile. To look
+    /// whether it is free costs less than to try a lock.
+    turn: Semaphore,
     to_writer: Sender<OutboxBatch>,
 }
 
@@ -374,7 +375,7 @@ impl Outbox {
             timer: RefCell::default(),
             max_wait: if of_parts { MAX_WAIT_OF_PARTS } else { MAX_WAIT },
             is_eager: of_parts,
-            turn: Mutex::default(),
+            turn: Semaphore::new(1),
             to_writer,
         })
     }
@@ -382,7 +383,7 @@ impl Outbox {
     /// Takes a record if nothing has to be waited for; else it comes back.
     pub fn try_put(self: &Rc<Self>, record: Record) -> Option<Record> {
         let mut waiting = self.waiting.borrow_mut();
-        if self.is_due(waiting.len() + 1) || self.turn.try_lock().is_err() {
+        if self.is_due(waiting.len() + 1) || self.turn.available_permits() == 0 {
             return Some(record);
         }
         waiting.push(record);
@@ -394,7 +395,7 @@ impl Outbox {
 
     /// Takes a record; waits if the writer is behind.
     pub async fn put(self: &Rc<Self>, record: Record) {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.acquire().await;
         let waiting = {
             let mut waiting = self.waiting.borrow_mut();
             waiting.push(record);
@@ -414,7 +415,7 @@ impl Outbox {
 
     /// Hands over the rest.
     pub async fn close(&self) {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.acquire().await;
         self.send().await;
     }
 
@@ -422,7 +423,9 @@ impl Outbox {
         if let Some(timer) = self.timer.take() {
             timer.abort();
         }
-        let batch = self.waiting.take();
+        // The next batch may become as large, and grows in steps otherwise, with copies.
+        let room = Vec::with_capacity(self.waiting.borrow().len());
+        let batch = self.waiting.replace(room);
         if !batch.is_empty() {
             // Without a writer the run is ending, and nothing more can be kept.
             let _ = self.to_writer.send(batch).await;
