@@ -5,6 +5,7 @@
 //! there is not: hours pass in moments, and a seed gives the same run each time. Records
 //! are counted and not written.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -189,7 +190,13 @@ impl<S: Servers> World for VirtualWorld<S> {
         stage.save = None;
     }
 
-    fn label(&self, stage: &Stage, request: &mut Request<Bytes>, cost: &Cost, key: Option<usize>) {
-        self.servers.label(stage.limiter, request, cost, key);
+    fn label(
+        &self,
+        stage: &Stage,
+        request: &mut Cow<'_, Request<Bytes>>,
+        cost: &Cost,
+        key: Option<usize>,
+    ) {
+        self.servers.label(stage.limiter, request.to_mut(), cost, key);
     }
 }

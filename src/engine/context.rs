@@ -1,6 +1,7 @@
 //! The state that all rows of a run share, and what a run takes from outside: time,
 //! chance, and the servers that answer it.
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -343,7 +344,13 @@ pub trait World: Send + Sync {
 
     /// Adds to a signed request, which has this cost and this key of the pool, what the
     /// world's servers count by.
-    fn label(&self, stage: &Stage, request: &mut Request<Bytes>, cost: &Cost, key: Option<usize>);
+    fn label(
+        &self,
+        stage: &Stage,
+        request: &mut Cow<'_, Request<Bytes>>,
+        cost: &Cost,
+        key: Option<usize>,
+    );
 }
 
 /// The machine's clock and chance, and the network.
@@ -366,5 +373,5 @@ impl World for RealWorld {
     fn connect(&self, _: &mut Stage) {}
 
     /// Real servers count by what is in the request.
-    fn label(&self, _: &Stage, _: &mut Request<Bytes>, _: &Cost, _: Option<usize>) {}
+    fn label(&self, _: &Stage, _: &mut Cow<'_, Request<Bytes>>, _: &Cost, _: Option<usize>) {}
 }

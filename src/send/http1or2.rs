@@ -18,7 +18,9 @@ use tokio_util::either::Either;
 use super::acked::{Acks, Wire, WireMark, WireRequests, tapped};
 use super::faults::{self, MAX_HEAD, MAX_HEADERS, lost};
 use super::http2::Http2;
-use super::request::{Interim, InterimWatch, Outgoing, RequestHead, RequestTarget, WriteResult};
+use super::request::{
+    Defaults, Interim, InterimWatch, Outgoing, RequestHead, RequestTarget, WriteResult,
+};
 use super::{Delivery, SendError};
 use crate::record::FailureKind;
 
@@ -171,20 +173,22 @@ impl Connection {
         .map_err(|error| lost(&error, Delivery::NotSent))
     }
 
-    /// Writes a request; the future waits for the head of its answer. If arrivals are observed
-    /// and the server's network stack has the request first, `arrived` is called.
-    pub fn send<'a>(
+    /// Writes a request with the default headers; the future waits for the head of its answer. If
+    /// arrivals are observed and the server's network stack has the request first, `arrived` is
+    /// called.
+    pub fn send<'a, F: FnOnce()>(
         &'a mut self,
-        request: Request<Bytes>,
-        arrived: impl FnOnce() + 'a,
-    ) -> impl Future<Output = Result<RequestHead, SendError>> + 'a {
+        request: &Request<Bytes>,
+        defaults: &Defaults,
+        arrived: F,
+    ) -> impl Future<Output = Result<RequestHead, SendError>> + use<'a, F> {
         let before = self.acked();
         let wire = self.wire();
         let seen = (wire.strong_count() > 0).then(|| WireMark::new(wire.clone()));
         let (mark, arrival) = seen.unzip();
         // Both are boxed, as a future has more than one copy of what is moved into it.
         let arrival = arrival.map(Box::pin);
-        let (head, interim) = self.write(request, mark);
+        let (head, interim) = self.write(request, defaults, mark);
         let mut head = Box::pin(head);
         // The future has no room for the request, which is written by now.
         async move {
@@ -219,13 +223,14 @@ impl Connection {
     /// answers to it.
     fn write(
         &mut self,
-        request: Request<Bytes>,
+        request: &Request<Bytes>,
+        defaults: &Defaults,
         mark: Option<WireMark>,
     ) -> (impl Future<Output = WriteResult> + use<>, Arc<Interim>) {
         match self {
             Connection::Http1 { sender, form, interim, .. } => {
-                let mut request = request.map(|body| Outgoing::new(body, mark));
-                form.apply(&mut request);
+                let body = Outgoing::new(request.body().clone(), mark);
+                let mut request = defaults.http1(request, form, body);
                 let interim = interim.watch(&mut request);
                 (Either::Left(sender.try_send_request(request)), interim)
             }
@@ -234,6 +239,7 @@ impl Connection {
                     mark.hand();
                 }
                 let interim = Arc::default();
+                let request = defaults.http2(request, request.body().clone());
                 (Either::Right(share.write(request, &interim)), interim)
             }
         }

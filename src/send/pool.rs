@@ -8,9 +8,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use http::HeaderMap;
 use http::header::HeaderName;
-use http::{HeaderMap, Request};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -29,7 +28,8 @@ const MAX_IDLE: Duration = Duration::from_secs(30);
 /// The connections to one origin.
 pub struct Connections {
     origin: Origin,
-    idle: RefCell<Vec<IdleConnection>>,
+    #[expect(clippy::vec_box, reason = "a lease takes the box")]
+    idle: RefCell<Vec<Box<OpenConnection>>>,
     /// HTTP/2 connections, which several requests use at a time.
     shared: RefCell<Vec<(Connection, ConnectionSlot)>>,
     /// Held while the first connection finds out which protocol the server
@@ -39,14 +39,18 @@ pub struct Connections {
     /// The tasks of all open connections, and of some closed ones.
     tasks: RefCell<Vec<AbortHandle>>,
     /// The default headers of requests to the origin.
-    defaults: Defaults,
+    pub(super) defaults: Defaults,
 }
 
-struct IdleConnection {
-    connection: Connection,
+/// A connection, and what stays with it from one request to the next.
+pub(super) struct OpenConnection {
+    pub connection: Connection,
+    /// The timer of the answer.
+    pub timer: Timer,
+    /// The connection's slot, unless it is shared.
     slot: Option<ConnectionSlot>,
+    /// When the server may close it.
     until: Instant,
-    timer: Timer,
 }
 
 /// The timer of a connection's requests. Setting a running one for later costs next to nothing.
@@ -54,13 +58,9 @@ pub type Timer = Pin<Box<Sleep>>;
 
 /// A connection that one request has until its answer was read.
 pub struct Lease {
-    pub(super) connection: Connection,
-    /// The connection's slot, unless it is shared.
-    slot: Option<ConnectionSlot>,
-    /// The timer of the answer.
-    pub(super) timer: Timer,
-    connections: Rc<Connections>,
-    until: Instant,
+    /// It is boxed, as a lease is moved several times for each request.
+    pub(super) open: Box<OpenConnection>,
+    pub(super) connections: Rc<Connections>,
 }
 
 /// The maximum number of a worker's connections, and how many there are.
@@ -92,8 +92,8 @@ impl Connections {
             return Some(self.lease_new(connection, None));
         }
         let mut all_idle = self.idle.borrow_mut();
-        while let Some(idle) = all_idle.pop() {
-            let lease = self.lease_of(idle);
+        while let Some(open) = all_idle.pop() {
+            let lease = Lease { open, connections: self.clone() };
             if lease.is_fresh() {
                 return Some(lease);
             }
@@ -107,13 +107,8 @@ impl Connections {
         if let Some(connection) = self.share() {
             return Some(self.lease_new(connection, None));
         }
-        let idle = self.idle.borrow_mut().pop_if(|idle| idle.connection.is_ready())?;
-        Some(self.lease_of(idle)).filter(Lease::is_fresh)
-    }
-
-    fn lease_of(self: &Rc<Self>, idle: IdleConnection) -> Lease {
-        let IdleConnection { connection, slot, until, timer } = idle;
-        Lease { connection, slot, timer, connections: self.clone(), until }
+        let open = self.idle.borrow_mut().pop_if(|open| open.connection.is_ready())?;
+        Some(Lease { open, connections: self.clone() }).filter(Lease::is_fresh)
     }
 
     /// A new connection in this slot, or a shared one that has been opened meanwhile.
@@ -156,7 +151,8 @@ impl Connections {
     fn lease_new(self: &Rc<Self>, connection: Connection, slot: Option<ConnectionSlot>) -> Lease {
         let until = Instant::now() + MAX_IDLE;
         let timer = Box::pin(sleep_until(until));
-        Lease { connection, slot, timer, connections: self.clone(), until }
+        let open = Box::new(OpenConnection { connection, timer, slot, until });
+        Lease { open, connections: self.clone() }
     }
 
     fn share(&self) -> Option<Connection> {
@@ -185,36 +181,27 @@ impl Connections {
 }
 
 impl Lease {
-    /// Adds the default headers to a request.
-    pub fn complete(&self, request: &mut Request<Bytes>) {
-        self.connections.defaults.add(request, self.connection.is_http1());
-    }
-
     /// Whether the server will probably take another request on it.
     pub fn is_fresh(&self) -> bool {
-        let connection = &self.connection;
-        !connection.is_closed() && connection.has_room() && Instant::now() < self.until
+        let OpenConnection { connection, until, .. } = &*self.open;
+        !connection.is_closed() && connection.has_room() && Instant::now() < *until
     }
 
     /// Whether other requests may use its connection as well.
     pub fn is_shared(&self) -> bool {
-        self.slot.is_none()
+        self.open.slot.is_none()
     }
 
     /// Keeps the connection, which is idle from `now` on, for the next request, if it can be used
     /// again.
-    pub fn give_back(self, headers: &HeaderMap, now: Instant) {
-        if self.connection.is_http1() && !self.connection.is_closed() {
-            if let Some(slot) = &self.slot {
+    pub fn give_back(mut self, headers: &HeaderMap, now: Instant) {
+        if self.open.connection.is_http1() && !self.open.connection.is_closed() {
+            if let Some(slot) = &self.open.slot {
                 // A waiter for a slot can have this one.
                 slot.0.wake_one();
             }
-            self.connections.idle.borrow_mut().push(IdleConnection {
-                connection: self.connection,
-                slot: self.slot,
-                until: now + max_idle(headers),
-                timer: self.timer,
-            });
+            self.open.until = now + max_idle(headers);
+            self.connections.idle.borrow_mut().push(self.open);
         }
     }
 }

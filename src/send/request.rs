@@ -59,42 +59,65 @@ impl Defaults {
         Defaults { http1, http2 }
     }
 
-    /// Adds them to a request.
-    pub fn add(&self, request: &mut Request<Bytes>, is_http1: bool) {
-        if !is_http1 {
-            name_host(request);
+    /// A request as it is sent over HTTP/1.1: with the default headers, its URL in this form, and
+    /// this body.
+    pub fn http1<B>(&self, request: &Request<Bytes>, form: &RequestTarget, body: B) -> Request<B> {
+        let headers = complete(request, &self.http1);
+        let mut sent = copy(request, form.uri(request.uri()), headers, body);
+        if let Some(credentials) = form.credentials() {
+            sent.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
         }
-        let without = request.extensions_mut().remove::<SuppressHeaders>();
-        if let Some(names) = request.extensions_mut().remove::<WrittenNames>()
-            && is_http1
-        {
-            request.extensions_mut().extend(names.extensions(header_case::extensions).clone());
+        if let Some(names) = request.extensions().get::<WrittenNames>() {
+            sent.extensions_mut().extend(names.extensions(header_case::extensions).clone());
         }
-        let has_no_length = request.body().is_empty()
-            && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-        let defaults = if is_http1 { &self.http1 } else { &self.http2 };
-        let headers = request.headers_mut();
-        // Without a body hyper writes none, and some servers answer 411 (RFC 9110, 8.6).
-        if has_no_length && !headers.contains_key(TRANSFER_ENCODING) {
-            headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
-        }
-        if headers.is_empty() && without.is_none() {
-            headers.clone_from(defaults);
-            return;
-        }
-        let is_wanted = |name: &HeaderName| {
-            let without = without.as_ref().map(|without| &without.0);
-            *name == HOST || without.is_none_or(|names| !names.contains(name))
-        };
-        for (name, value) in defaults.iter().filter(|(name, _)| is_wanted(name)) {
-            headers.entry(name).or_insert_with(|| value.clone());
-        }
+        sent
     }
+
+    /// A request as it is sent over HTTP/2: with the default headers.
+    pub fn http2<B>(&self, request: &Request<Bytes>, body: B) -> Request<B> {
+        let headers = complete(request, &self.http2);
+        let mut sent = copy(request, request.uri().clone(), headers, body);
+        name_host(&mut sent);
+        sent
+    }
+}
+
+/// A copy of a request with this URL, these headers and this body.
+fn copy<B>(request: &Request<Bytes>, uri: Uri, headers: HeaderMap, body: B) -> Request<B> {
+    let mut sent = Request::new(body);
+    *sent.method_mut() = request.method().clone();
+    *sent.uri_mut() = uri;
+    *sent.version_mut() = request.version();
+    *sent.headers_mut() = headers;
+    *sent.extensions_mut() = request.extensions().clone();
+    sent
+}
+
+/// The headers of a request, and the default ones that it lacks.
+fn complete(request: &Request<Bytes>, defaults: &HeaderMap) -> HeaderMap {
+    let without = request.extensions().get::<SuppressHeaders>();
+    let has_no_length = request.body().is_empty()
+        && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    if request.headers().is_empty() && without.is_none() && !has_no_length {
+        return defaults.clone();
+    }
+    let mut headers = request.headers().clone();
+    // Without a body hyper writes none, and some servers answer 411 (RFC 9110, 8.6).
+    if has_no_length && !headers.contains_key(TRANSFER_ENCODING) {
+        headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+    }
+    let is_wanted = |name: &HeaderName| {
+        *name == HOST || without.is_none_or(|without| !without.0.contains(name))
+    };
+    for (name, value) in defaults.iter().filter(|(name, _)| is_wanted(name)) {
+        headers.entry(name).or_insert_with(|| value.clone());
+    }
+    headers
 }
 
 /// Moves the job's own `Host` to `:authority`, the only place of the host in HTTP/2
 /// (RFC 9113, 8.3.1).
-fn name_host(request: &mut Request<Bytes>) {
+fn name_host<B>(request: &mut Request<B>) {
     let host = request.headers().get(HOST);
     let Some(host) = host.and_then(|host| Authority::try_from(host.as_bytes()).ok()) else {
         return;
@@ -117,18 +140,22 @@ pub enum RequestTarget {
 }
 
 impl RequestTarget {
-    /// Gives a request's URL this form.
-    pub fn apply<B>(&self, request: &mut Request<B>) {
+    /// A URL in this form.
+    fn uri(&self, uri: &Uri) -> Uri {
         match self {
-            RequestTarget::Absolute(HttpProxy { credentials, .. }) => {
-                if let Some(credentials) = credentials {
-                    request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
-                }
-            }
+            RequestTarget::Absolute(_) => uri.clone(),
             RequestTarget::Origin => {
-                let path = request.uri().path_and_query().cloned();
-                *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+                let path = uri.path_and_query().cloned();
+                path.map_or_else(|| Uri::from_static("/"), Uri::from)
             }
+        }
+    }
+
+    /// What the proxy wants to know of us, if there is one.
+    fn credentials(&self) -> Option<&HeaderValue> {
+        match self {
+            RequestTarget::Absolute(proxy) => proxy.credentials.as_ref(),
+            RequestTarget::Origin => None,
         }
     }
 }
@@ -244,10 +271,17 @@ mod tests {
     use super::*;
     use hyper_util::client::proxy::matcher::Matcher;
 
-    fn added(mut request: Request<Bytes>, is_http1: bool) -> HeaderMap {
-        let origin = Origin::of(&"http://API.h:81/x".parse().unwrap()).unwrap();
-        Defaults::of(&origin).add(&mut request, is_http1);
-        request.headers().clone()
+    fn sent(request: &Request<Bytes>, origin: &str, is_http1: bool) -> Request<()> {
+        let defaults = Defaults::of(&Origin::of(&origin.parse().unwrap()).unwrap());
+        if is_http1 {
+            defaults.http1(request, &RequestTarget::Origin, ())
+        } else {
+            defaults.http2(request, ())
+        }
+    }
+
+    fn added(request: Request<Bytes>, is_http1: bool) -> HeaderMap {
+        sent(&request, "http://API.h:81/x", is_http1).headers().clone()
     }
 
     #[test]
@@ -294,30 +328,28 @@ mod tests {
     #[test]
     fn with_http_2_the_job_s_host_is_the_authority() {
         let given = |is_http1| {
-            let request = Request::get("https://10.0.0.7:8443/a?b").header(HOST, "api.h");
-            let mut request = request.body(Bytes::new()).unwrap();
-            let origin = Origin::of(request.uri()).unwrap();
-            Defaults::of(&origin).add(&mut request, is_http1);
+            let url = "https://10.0.0.7:8443/a?b";
+            let request = Request::get(url).header(HOST, "api.h").body(Bytes::new()).unwrap();
+            let request = sent(&request, url, is_http1);
             (request.uri().to_string(), request.headers().get(HOST).cloned())
         };
         assert_eq!(given(false), ("https://api.h/a?b".to_owned(), None));
         let (uri, host) = given(true);
-        assert_eq!(uri, "https://10.0.0.7:8443/a?b");
+        assert_eq!(uri, "/a?b");
         assert_eq!(host.unwrap(), "api.h");
     }
 
     #[test]
     fn a_proxy_sees_the_whole_url_and_a_server_its_path() {
-        let request = || Request::get("http://h:81/a?b=c").body(()).unwrap();
+        let request = Request::get("http://h:81/a?b=c").body(Bytes::new()).unwrap();
+        let defaults = Defaults::of(&Origin::of(request.uri()).unwrap());
         let matcher = Matcher::builder().all("http://p:3128").build();
         let proxy = matcher.intercept(&Uri::from_static("http://h:81/")).unwrap();
         for (form, uri) in [
             (RequestTarget::Origin, "/a?b=c"),
             (RequestTarget::Absolute(HttpProxy::of(&proxy)), "http://h:81/a?b=c"),
         ] {
-            let mut request = request();
-            form.apply(&mut request);
-            assert_eq!(request.uri(), uri);
+            assert_eq!(defaults.http1(&request, &form, ()).uri(), uri);
         }
     }
 }

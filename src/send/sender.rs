@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connect::Transport;
 use super::deadline::Deadline;
-use super::pool::{ConnectionLimit, ConnectionSlot, Connections, Lease};
+use super::pool::{ConnectionLimit, ConnectionSlot, Connections, Lease, OpenConnection};
 use super::request::RequestHead;
 use super::route::Origin;
 use super::{Answer, Delivery, SendError, body};
@@ -143,28 +143,26 @@ impl Sender {
     /// Writes a request and waits for the head of its answer, until the deadline.
     /// `arrived` is called if the server's network stack is seen to have the request
     /// before that.
-    pub fn send<'a>(
-        &'a self,
-        lease: &'a mut Lease,
-        mut request: Request<Bytes>,
+    pub async fn send(
+        &self,
+        lease: &mut Lease,
+        request: &Request<Bytes>,
         started: Started,
-        arrived: impl FnOnce() + 'a,
-    ) -> impl Future<Output = Result<RequestHead, SendError>> + 'a {
-        lease.complete(&mut request);
-        lease.timer.as_mut().reset(started.deadline);
-        // The future has the request once, where that of an async function has it twice.
-        async move {
-            let head = {
-                let sending = pin!(lease.connection.send(request, arrived));
-                Deadline::new(lease.timer.as_mut()).keep(sending).await
-            };
-            let head = head.unwrap_or_else(|| Err(self.too_slow("no answer")))?;
-            match lease.connection.refusal_of_proxy(&head) {
-                None => Ok(head),
-                Some(error) => {
-                    self.transport.bar();
-                    Err(error)
-                }
+        arrived: impl FnOnce(),
+    ) -> Result<RequestHead, SendError> {
+        let OpenConnection { connection, timer, .. } = &mut *lease.open;
+        timer.as_mut().reset(started.deadline);
+        let head = {
+            let defaults = &lease.connections.defaults;
+            let sending = pin!(connection.send(request, defaults, arrived));
+            Deadline::new(timer.as_mut()).keep(sending).await
+        };
+        let head = head.unwrap_or_else(|| Err(self.too_slow("no answer")))?;
+        match connection.refusal_of_proxy(&head) {
+            None => Ok(head),
+            Some(error) => {
+                self.transport.bar();
+                Err(error)
             }
         }
     }
@@ -178,7 +176,7 @@ impl Sender {
     ) -> Result<Answer, SendError> {
         let cap = self.transport.settings.max_held_body();
         let (head, incoming) = head.into_parts();
-        let mut deadline = Deadline::new(lease.timer.as_mut());
+        let mut deadline = Deadline::new(lease.open.timer.as_mut());
         let idle = self.transport.settings.idle_timeout;
         let body = body::read(incoming, cap, &mut deadline, idle).await;
         let body = body.unwrap_or_else(|| Err(self.too_slow_body(&deadline)))?;
@@ -205,7 +203,7 @@ impl Sender {
     ) -> Result<Answer, SendError> {
         let cap = self.transport.settings.max_body.map_or(u64::MAX, |size| size.as_u64());
         let (head, incoming) = head.into_parts();
-        let mut deadline = Deadline::new(lease.timer.as_mut());
+        let mut deadline = Deadline::new(lease.open.timer.as_mut());
         let idle = self.transport.settings.idle_timeout;
         let received = body::receive(incoming, cap, &mut deadline, idle, take).await;
         received.unwrap_or_else(|| Err(self.too_slow_body(&deadline)))?;
@@ -293,7 +291,7 @@ fn idle_too_long(idle: Duration) -> SendError {
 /// A connection that is open already, and ready for a request.
 async fn reuse(connections: &Rc<Connections>) -> Option<Lease> {
     while let Some(mut lease) = connections.reuse() {
-        if lease.connection.ready().await.is_ok() {
+        if lease.open.connection.ready().await.is_ok() {
             return Some(lease);
         }
     }

@@ -3,6 +3,7 @@
 //! The request takes a permit of the account like any other. Nothing is written, so a run
 //! sends it again.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -126,8 +127,9 @@ impl World for NotingWorld {
         RealWorld.connect(stage);
     }
 
-    fn label(&self, _: &Stage, request: &mut Request<Bytes>, _: &Cost, _: Option<usize>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+    fn label(&self, _: &Stage, request: &mut Cow<'_, Request<Bytes>>, _: &Cost, _: Option<usize>) {
+        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.push(request.as_ref().clone());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Requests, and their attempts: a connection, a permit, a signature, an answer, in this order.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
@@ -155,6 +156,10 @@ pub(super) struct AttemptTrace {
     pub turned_away: Option<Box<NotFree>>,
 }
 
+/// A request with its credentials and cookies, none if it has neither; and the generation of the
+/// jar's cookies.
+type SignedRequest = (Option<Box<Request<Bytes>>>, JarGeneration);
+
 /// Why the server of an answer is asked for nothing more.
 pub(super) struct StopReason {
     pub why: String,
@@ -282,10 +287,13 @@ impl RequestExecutor {
             }
             _ => None,
         };
-        let (mut lease, mut permit) = {
-            let acquiring = pin!(self.acquire_turn(request, terms, trace, pass));
-            acquiring.await?
-        };
+        let mut lease = None;
+        let (mut lease, mut permit) =
+            match self.acquire_at_once(request.uri(), terms, &mut lease)? {
+                Some(acquired) => acquired,
+                // To wait takes much room, which a row in flight need not have.
+                None => Box::pin(self.acquire_turn(request, terms, lease, trace, pass)).await?,
+            };
         if let Some(error) = self.key_expired(trace) {
             trace.forget_attempt(number);
             return Err(error.into());
@@ -295,7 +303,7 @@ impl RequestExecutor {
             intent.make().await.map_err(|_| AttemptError::Cancelled)?;
         }
         let jar = self.jar(*terms, permit.key());
-        let (sent, generation) = self.signed(request, *terms, jar, permit.key(), trace)?;
+        let (signed, generation) = self.signed(request, *terms, jar, permit.key(), trace)?;
         if self.context.shutdown.is_aborted() {
             return Err(AttemptError::Cancelled);
         }
@@ -307,6 +315,7 @@ impl RequestExecutor {
         let time = self.sender.start();
         let arrived = || permit.acked();
         let head = {
+            let sent = signed.as_deref().unwrap_or(request);
             let sending = pin!(self.sender.send(&mut lease, sent, time, arrived));
             sending.await.map_err(|error| self.or_interrupted(error))
         };
@@ -353,8 +362,7 @@ impl RequestExecutor {
         Ok(Some(answer))
     }
 
-    /// The request with its credentials and cookies, for this key of the pool. Also gives the
-    /// generation of the jar's cookies.
+    /// The request with its credentials and cookies, for this key of the pool.
     fn signed(
         &self,
         request: &Request<Bytes>,
@@ -362,18 +370,22 @@ impl RequestExecutor {
         jar: Option<&CookieJar>,
         key: Option<usize>,
         trace: &mut AttemptTrace,
-    ) -> Result<(Request<Bytes>, JarGeneration), SendError> {
-        let mut sent = request.clone();
+    ) -> Result<SignedRequest, SendError> {
+        let mut sent = Cow::Borrowed(request);
         if self.is_signed(terms.purpose) {
-            self.sign(&mut sent, key, trace)?;
+            self.sign(sent.to_mut(), key, trace)?;
         }
-        let generation = jar.map(|jar| jar.add_to(&mut sent)).unwrap_or_default();
+        let generation = jar.map(|jar| jar.add_to(sent.to_mut())).unwrap_or_default();
         if let Some(jar) = self.login_jar(terms.purpose, key) {
-            jar.add_to(&mut sent);
+            jar.add_to(sent.to_mut());
         }
         if terms.purpose == Purpose::Own {
             self.context.world.label(self.stage(), &mut sent, terms.cost, key);
         }
+        let sent = match sent {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(sent) => Some(Box::new(sent)),
+        };
         Ok((sent, generation))
     }
 
@@ -455,15 +467,40 @@ impl RequestExecutor {
         })
     }
 
-    /// A connection and a permit, as soon as the request's origin may be asked.
+    /// A connection and a permit, if the request's origin may be asked and neither has to be waited
+    /// for. If only the permit has to, the connection is in `lease`.
+    fn acquire_at_once(
+        &self,
+        uri: &Uri,
+        terms: &AttemptTerms<'_>,
+        lease: &mut Option<Lease>,
+    ) -> Result<Option<(Lease, AttemptPermit)>, SendError> {
+        if !self.context.outages.is_calm() || self.is_stopping() || self.has_expiring(terms) {
+            return Ok(None);
+        }
+        *lease = self.sender.lease_now(uri)?;
+        if lease.is_none() {
+            return Ok(None);
+        }
+        let permit = self.limiter().acquire_unlimited(terms.cost).map(AttemptPermit);
+        Ok(permit.and_then(|permit| Some((lease.take()?, permit))))
+    }
+
+    /// Whether requests on these terms have credentials that may have to be renewed first.
+    fn has_expiring(&self, terms: &AttemptTerms<'_>) -> bool {
+        self.is_signed(terms.purpose) && self.stage().signer.has_expiring()
+    }
+
+    /// A connection, unless there is a lease of one, and a permit, as soon as the request's origin
+    /// may be asked.
     async fn acquire_turn<'a>(
         &'a self,
         request: &Request<Bytes>,
         terms: &AttemptTerms<'a>,
+        mut lease: Option<Lease>,
         trace: &mut AttemptTrace,
         pass: &mut Pass<'a>,
     ) -> Result<(Lease, AttemptPermit), AttemptError> {
-        let has_expiring = self.is_signed(terms.purpose) && self.stage().signer.has_expiring();
         loop {
             if !self.context.outages.is_calm() {
                 let wait = self.wait_for_origin(request.uri(), terms.purpose, trace);
@@ -472,43 +509,15 @@ impl RequestExecutor {
             if self.is_stopping() {
                 return Err(AttemptError::Cancelled);
             }
-            let mut lease = None;
-            let at_once = if has_expiring {
-                None
+            let acquired = if self.has_expiring(terms) {
+                Box::pin(self.acquire_with_credentials(request, *terms, trace)).await?
             } else {
-                self.acquire_at_once(request.uri(), terms.cost, &mut lease)?
-            };
-            // To wait takes much room, which a row in flight need not have.
-            let acquired = match at_once {
-                Some(acquired) => acquired,
-                None if has_expiring => {
-                    Box::pin(self.acquire_with_credentials(request, *terms, trace)).await?
-                }
-                None => {
-                    let uri = request.uri();
-                    Box::pin(self.connect_and_acquire(uri, lease, terms.cost, trace)).await?
-                }
+                self.connect_and_acquire(request.uri(), lease.take(), terms.cost, trace).await?
             };
             if self.still_admits(pass, request.uri(), terms.purpose) {
                 return Ok(acquired);
             }
         }
-    }
-
-    /// A connection and a permit, if neither has to be waited for. If only the permit has to, the
-    /// connection is in `lease`.
-    fn acquire_at_once(
-        &self,
-        uri: &Uri,
-        cost: &Cost,
-        lease: &mut Option<Lease>,
-    ) -> Result<Option<(Lease, AttemptPermit)>, SendError> {
-        *lease = self.sender.lease_now(uri)?;
-        if lease.is_none() {
-            return Ok(None);
-        }
-        let permit = self.limiter().acquire_unlimited(cost).map(AttemptPermit);
-        Ok(permit.and_then(|permit| Some((lease.take()?, permit))))
     }
 
     /// A connection, unless there is a lease of one, and then a permit: the time that a connection

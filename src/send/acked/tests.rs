@@ -83,7 +83,7 @@ fn a_request_has_arrived_when_its_last_byte_is_there_and_before_its_answer() {
         let request = Request::post(&url).body(Bytes::from(vec![7; BODY]));
         let mut lease = sender.lease(&url.parse().unwrap()).await.unwrap();
         let say = || arrived.store(true, Ordering::SeqCst);
-        let head = sender.send(&mut lease, request.unwrap(), sender.start(), say).await;
+        let head = sender.send(&mut lease, &request.unwrap(), sender.start(), say).await;
         assert_eq!(head.unwrap().status(), 200);
     });
     server.join().unwrap();

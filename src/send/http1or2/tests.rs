@@ -6,8 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{LocalSet, yield_now};
 use tokio::time::timeout;
 
-use super::super::{Delivery, SendError};
-use super::Connection;
+use super::super::{Delivery, Origin, SendError};
+use super::{Connection, Defaults};
 use crate::record::FailureKind;
 
 /// A server that sends prescribed bytes.
@@ -52,7 +52,8 @@ impl Server {
     async fn meets(&mut self, connection: &Connection, frames: &[u8]) -> SendError {
         let mut mine = connection.share().unwrap();
         let request = Request::get("http://server/").body(Bytes::new()).unwrap();
-        let (answer, ()) = tokio::join!(mine.send(request, || ()), async {
+        let defaults = Defaults::of(&Origin::of(request.uri()).unwrap());
+        let (answer, ()) = tokio::join!(mine.send(&request, &defaults, || ()), async {
             self.hears_a_request().await;
             self.says(frames).await;
         });

@@ -93,7 +93,7 @@ async fn answer(
 ) -> Result<(), SendError> {
     let mut lease = sender.lease(request.uri()).await?;
     let started = sender.start();
-    let head = sender.send(&mut lease, request, started, || {}).await?;
+    let head = sender.send(&mut lease, &request, started, || {}).await?;
     let (to_body, body) = bounded(WAITING);
     let answer = Exchange { status: head.status(), headers: head.headers().clone(), body };
     if to.try_send(Ok(answer)).is_err() {

@@ -65,7 +65,7 @@ impl Collector {
 
 async fn exchange(sender: &Sender, request: Request<Bytes>) -> Result<StatusCode, SendError> {
     let mut lease = sender.lease(request.uri()).await?;
-    let head = sender.send(&mut lease, request, sender.start(), || {}).await?;
+    let head = sender.send(&mut lease, &request, sender.start(), || {}).await?;
     Ok(head.status())
 }
 
