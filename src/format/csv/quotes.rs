@@ -72,6 +72,13 @@ impl Quotes {
         *self = Quotes::with(self.delimiter, self.quote, self.escape);
     }
 
+    /// Whether there is something to say of the bytes that end the record: not if the record has no
+    /// quote, as most have none.
+    pub fn matter_in(&self, rest: &[u8]) -> bool {
+        let has_begun = self.place != QuoteState::Start || self.column > 1;
+        has_begun || rest.contains(&self.quote)
+    }
+
     /// Whether a line's end would be a part of the value.
     pub fn is_open(&self) -> bool {
         matches!(self.place, QuoteState::Quoted | QuoteState::Escaped)

@@ -300,7 +300,10 @@ impl<R: BufRead> TextRecords<R> {
             return Err(UNCLOSED.into());
         }
         if !at_end {
-            if let Some(quotes) = &mut self.quotes {
+            let is_end = matches!(result, ReadRecordResult::Record | ReadRecordResult::End);
+            if let Some(quotes) = &mut self.quotes
+                && (!is_end || quotes.matter_in(&bytes[..read]))
+            {
                 check(quotes, &bytes[..read])?;
             }
             self.text.consume(read);
