@@ -42,6 +42,8 @@ pub struct Exchanged {
     pub searches: OtherSearches,
     /// The end of a pause that a run was asked for, if it lasts.
     pub paused: Option<Time>,
+    /// Whether as many units are left as were asked for, beside those that the run leases now.
+    pub plenty: bool,
     /// Until when all units count as used since the store knows nothing of the time before.
     pub unknown: Option<Time>,
 }
@@ -111,7 +113,8 @@ impl Participant<'_> {
             0 => LeaseReply::Units(0),
             _ => state.offer(self.now, quota, self.run, request),
         };
-        let mut offered = Exchanged { reply, others_lease, searches, paused, unknown };
+        let mut offered =
+            Exchanged { reply, others_lease, searches, paused, unknown, plenty: false };
         if request.wanted == 0 {
             return offered;
         }
@@ -122,6 +125,8 @@ impl Participant<'_> {
         }
         if let LeaseReply::Units(units) = offered.reply {
             state.grant(self.now, quota, self.run, units);
+            let left = state.left(self.now, quota, Some(self.run));
+            offered.plenty = units >= request.wanted && left >= request.wanted;
             for other in others {
                 let quota = other.quota.unwrap_or(quota);
                 other.state.grant(self.now, quota, self.run, units);
@@ -144,7 +149,7 @@ impl Participant<'_> {
         let others_lease = copy.leased_by_others(self.run) > 0;
         state.set_turns_of(copy);
         let searches = OtherSearches::default();
-        Exchanged { reply, others_lease, searches, paused: None, unknown: None }
+        Exchanged { reply, others_lease, searches, paused: None, unknown: None, plenty: false }
     }
 }
 

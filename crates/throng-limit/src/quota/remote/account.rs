@@ -179,6 +179,7 @@ impl AccountLimits {
             lease: millis(quota.lease()),
             others: others.collect::<BTreeSet<_>>().len() as u64,
             others_lease: exchanged.others_lease,
+            plenty: exchanged.plenty,
             searches: exchanged.searches,
             pause: exchanged.paused.map(|until| millis(until.since(now.time))),
             unknown: exchanged.unknown.map(|until| millis(until.since(now.time))),

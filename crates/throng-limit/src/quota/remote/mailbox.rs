@@ -241,7 +241,7 @@ impl Mailbox {
         self.exchanges += 1;
         for (sent, answer) in on_its_way.requests.iter().zip(answers) {
             if let Some(slot) = self.slots.get_mut(&sent.slot) {
-                slot.receive(on_its_way.sent, *answer, now);
+                slot.receive(on_its_way.sent, sent.posted.wanted, *answer, now);
                 if slot.unclaimed > 0 {
                     self.unclaimed.insert(sent.slot);
                 }

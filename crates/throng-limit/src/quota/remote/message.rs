@@ -124,6 +124,9 @@ pub struct Answer {
     /// used before its start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<f64>,
+    /// Whether as many units are left as were asked for, beside those that the run gets.
+    #[serde(skip_serializing_if = "is_default")]
+    pub plenty: bool,
     /// Number of other runs that share the limit.
     #[serde(skip_serializing_if = "is_default")]
     pub others: u64,

@@ -35,6 +35,8 @@ pub struct Slot {
     block: u64,
     /// When the limiter got units, until it asks for more.
     claimed: Option<Time>,
+    /// Whether the store had enough units for more when it was asked last.
+    has_plenty: bool,
     /// The most units that were missing for a request: nearly what the largest one costs.
     cost: u64,
     pub is_known: bool,
@@ -68,6 +70,8 @@ pub struct Sent {
 const STALE: Duration = Duration::from_millis(100);
 /// Time for which a limiter asks for units at once, so that few exchanges are needed.
 const AT_ONCE: Duration = Duration::from_millis(100);
+/// How many times as often a limit is asked for units of which the store has enough.
+const PLENTY: u32 = 4;
 /// Part of a limit's units that are asked for at once at most.
 const LARGEST_PART: u64 = 4;
 /// Part of the units of a large request that the first one is for: a window that fills slowly at
@@ -91,6 +95,7 @@ impl Slot {
             last: Answer::default(),
             block: 1,
             claimed: None,
+            has_plenty: false,
             cost: 1,
             is_known: false,
             has_ended: false,
@@ -107,9 +112,12 @@ impl Slot {
         self.posted.is_some_and(|posted| posted.wanted > 0)
     }
 
-    /// The time between two exchanges that want units of this number of limits like this one.
+    /// The time between two exchanges that want units of this number of limits like this one. It is
+    /// shorter where the store has enough for more, as of a limit beside a narrower one: no other run
+    /// waits for them, and what the narrower one gives goes to waste meanwhile.
     pub fn gap(&self, keys: u64) -> Duration {
-        self.quota.exchange_gap(self.last.others + 1, self.cost, keys)
+        let gap = self.quota.exchange_gap(self.last.others + 1, self.cost, keys);
+        if self.has_plenty { gap / PLENTY } else { gap }
     }
 
     pub fn take(&mut self, slot: u64, now: Time) -> Sent {
@@ -160,7 +168,10 @@ impl Slot {
         }
     }
 
-    pub fn receive(&mut self, sent: Time, answer: Answer, now: Time) {
+    pub fn receive(&mut self, sent: Time, wanted: u64, answer: Answer, now: Time) {
+        if wanted > 0 {
+            self.has_plenty = answer.plenty;
+        }
         self.leased_from = sent;
         self.is_known = true;
         self.unclaimed += answer.units;
@@ -253,7 +264,8 @@ impl Slot {
     /// Number of units that are asked for at once at most: those of a short time, and all that may
     /// come back before the next exchange, which other runs perhaps don't want.
     fn largest_block(&self) -> u64 {
-        let units = self.quota.units_in(AT_ONCE.max(self.gap(1)));
+        let gap = self.quota.exchange_gap(self.last.others + 1, self.cost, 1);
+        let units = self.quota.units_in(AT_ONCE.max(gap));
         units.min(self.quota.units() / LARGEST_PART).max(1)
     }
 }

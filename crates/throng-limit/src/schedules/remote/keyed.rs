@@ -16,6 +16,8 @@ struct Load {
     units: u64,
     /// The most tokens that a request reserves, of which it takes a half, where they are limited.
     tokens: Option<u64>,
+    /// Number of requests a second that each key has beside the tokens, if they are limited, too.
+    requests: Option<u64>,
     /// Whether a run is killed each second, and another one begun.
     kills: bool,
 }
@@ -30,7 +32,11 @@ impl Load {
     fn play(&self) -> (f64, usize) {
         let unit = if self.tokens.is_some() { " tokens" } else { "" };
         let rate = format!("{}{unit}/1s", self.units);
-        let rates = serde_json::json!([{"rate": rate, "per": "{{ key }}"}]);
+        let mut rates = vec![serde_json::json!({"rate": rate, "per": "{{ key }}"})];
+        if let Some(requests) = self.requests {
+            let rate = format!("{requests}/1s");
+            rates.push(serde_json::json!({"rate": rate, "per": "{{ key }}"}));
+        }
         let mut settings = serde_json::json!({"rate": rates, "linger": "200ms"});
         if self.tokens.is_some() {
             settings["cost"] = serde_json::json!({"tokens": "1"});
@@ -66,7 +72,8 @@ impl Load {
 #[test]
 fn machines_use_most_of_their_limits_while_a_run_is_killed_each_second() {
     for (keys, units, least) in [(1, 1_000, 0.8), (4, 250, 0.85)] {
-        let (share, exchanges) = Load { runs: 4, keys, units, tokens: None, kills: true }.play();
+        let (share, exchanges) =
+            Load { runs: 4, keys, units, tokens: None, requests: None, kills: true }.play();
         assert!(share > least, "{keys} keys of {units}/1s: {share}");
         assert!(exchanges <= 50, "{keys} keys of {units}/1s: {exchanges} exchanges for 1,000");
     }
@@ -74,7 +81,7 @@ fn machines_use_most_of_their_limits_while_a_run_is_killed_each_second() {
 
 #[test]
 fn machines_use_nearly_all_of_the_limits_of_many_keys_for_few_exchanges() {
-    let load = Load { runs: 4, keys: 20, units: 50, tokens: None, kills: false };
+    let load = Load { runs: 4, keys: 20, units: 50, tokens: None, requests: None, kills: false };
     let (share, exchanges) = load.play();
     assert!(share > 0.93, "{share}");
     assert!(exchanges <= 50, "{exchanges} exchanges for 1,000");
@@ -82,8 +89,25 @@ fn machines_use_nearly_all_of_the_limits_of_many_keys_for_few_exchanges() {
 
 #[test]
 fn machines_use_as_many_tokens_as_one_for_few_exchanges() {
-    let play = |runs| Load { runs, keys: 1, units: 25_000, tokens: Some(100), kills: false }.play();
+    let play = |runs| {
+        Load { runs, keys: 1, units: 25_000, tokens: Some(100), requests: None, kills: false }
+            .play()
+    };
     let ((alone, _), (share, exchanges)) = (play(1), play(4));
     assert!(share > 0.95 * alone, "{share} of {alone}");
     assert!(exchanges <= 50, "{exchanges} exchanges for 1,000");
+}
+
+#[test]
+fn machines_use_as_many_tokens_as_one_where_requests_are_limited_too() {
+    let play = |runs, kills| {
+        let (units, requests) = (20_000, Some(1_000));
+        Load { runs, keys: 1, units, tokens: Some(100), requests, kills }.play()
+    };
+    let ((alone, _), (share, exchanges)) = (play(1, false), play(4, false));
+    assert!(share > 0.98 * alone, "{share} of {alone}");
+    assert!(exchanges <= 55, "{exchanges} exchanges for 1,000");
+    let (share, exchanges) = play(4, true);
+    assert!(share > 0.88 * alone, "{share} of {alone} while a run is killed each second");
+    assert!(exchanges <= 55, "{exchanges} exchanges for 1,000");
 }
