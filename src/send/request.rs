@@ -160,16 +160,22 @@ impl RequestTarget {
     }
 }
 
-/// A whole body. Its mark is dropped with it when all of the request is buffered for
-/// writing.
-pub struct Outgoing {
+/// A whole body; none where there is nothing to send. It is boxed, as a connection of HTTP/1.1 has
+/// room for 32 requests, through all of which it goes.
+pub struct Outgoing(Option<Box<WholeBody>>);
+
+/// A body that is sent in one piece. Its mark is dropped with it when all of the request is
+/// buffered for writing.
+struct WholeBody {
     bytes: Full<Bytes>,
     _mark: Option<WireMark>,
 }
 
 impl Outgoing {
     pub fn new(bytes: Bytes, mark: Option<WireMark>) -> Outgoing {
-        Outgoing { bytes: Full::new(bytes), _mark: mark }
+        let is_there = !bytes.is_empty() || mark.is_some();
+        let whole = || Box::new(WholeBody { bytes: Full::new(bytes), _mark: mark });
+        Outgoing(is_there.then(whole))
     }
 }
 
@@ -181,15 +187,18 @@ impl Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.bytes).poll_frame(cx)
+        match &mut self.0 {
+            Some(whole) => Pin::new(&mut whole.bytes).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_end_stream()
+        self.0.as_ref().is_none_or(|whole| whole.bytes.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.bytes.size_hint()
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |whole| whole.bytes.size_hint())
     }
 }
 
