@@ -29,8 +29,9 @@ pub trait Limiter: fmt::Debug + Send {
         true
     }
 
-    /// Something happened to an attempt.
-    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event);
+    /// Something happened to an attempt. Gives the earliest time at which another attempt may
+    /// have its units sooner because of it: `Never` if none can, `Now` if that isn't known.
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) -> Availability;
 
     /// The server tells its own count, which only ever tightens the limit. Gives whether
     /// that is no news: the server's limit is no smaller, and no less of it is left than

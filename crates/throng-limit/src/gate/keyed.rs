@@ -159,7 +159,9 @@ mod tests {
         fn take(&mut self, _: Time, units: u64) -> Reservation {
             Reservation::new(units)
         }
-        fn on(&mut self, _: Time, _: &mut Reservation, _: Event) {}
+        fn on(&mut self, _: Time, _: &mut Reservation, _: Event) -> Availability {
+            Availability::Never
+        }
         fn is_idle(&mut self, now: Time) -> bool {
             self.1.fetch_add(1, Ordering::Relaxed);
             now >= self.0

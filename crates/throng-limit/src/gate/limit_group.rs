@@ -99,9 +99,17 @@ impl LimitGroup {
     }
 
     /// An attempt is over that [`take_from_server`](LimitGroup::take_from_server) has counted.
-    pub fn finish_at_server(&mut self, cost: &Cost, snapshot: &Snapshot) {
+    /// Gives when another may go because of it.
+    pub fn finish_at_server(&mut self, cost: &Cost, snapshot: &Snapshot) -> Availability {
         self.remaining.end(|unit| cost.units_of(unit), cost.kinds());
+        let relief = self.relief_of_slow_start();
         self.slow_start.finished(snapshot.era);
+        relief
+    }
+
+    /// When another attempt may go because the server has taken one in, or done with it.
+    fn relief_of_slow_start(&self) -> Availability {
+        if self.slow_start.is_over() { Availability::Never } else { Availability::Now }
     }
 
     /// Takes the units from each limit, which [`earliest`](LimitGroup::earliest) gave as
@@ -121,9 +129,10 @@ impl LimitGroup {
         self.remaining.count_in(taken, ended);
     }
 
-    /// One attempt is over.
-    pub fn finished(&mut self) {
+    /// One attempt is over. Gives when another may go because of it, or is to know that it can't.
+    pub fn finished(&mut self) -> Availability {
         self.open -= 1;
+        if self.open == 0 { Availability::Now } else { Availability::Never }
     }
 
     /// The end of the server's pause, which may have passed.
@@ -142,10 +151,13 @@ impl LimitGroup {
         &mut self.members
     }
 
-    /// The server accepted an attempt: its refusals in a row are over.
-    pub fn accepted(&mut self, snapshot: &Snapshot) {
+    /// The server accepted an attempt: its refusals in a row are over. Gives when another may go
+    /// because of it.
+    pub fn accepted(&mut self, snapshot: &Snapshot) -> Availability {
         self.pause.accepted();
+        let relief = self.relief_of_slow_start();
         self.slow_start.accepted(snapshot.era);
+        relief
     }
 
     /// The server tells its count of a unit in the answer to an attempt; `unit` is none for one

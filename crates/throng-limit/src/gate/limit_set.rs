@@ -130,20 +130,28 @@ impl LimitSet {
         may
     }
 
-    /// The attempt is being written.
-    pub fn sent(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired) {
-        self.tell(now, cost, acquired, Event::Sent);
+    /// The attempt is being written. Gives the earliest time at which another may go because of
+    /// it; see [`Limiter::on`](crate::limiter::Limiter::on).
+    pub fn sent(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired) -> Availability {
+        self.tell(now, cost, acquired, Event::Sent)
     }
 
-    /// The server's network stack has all of the attempt.
-    pub fn acked(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired) {
-        self.tell(now, cost, acquired, Event::Acked);
+    /// The server's network stack has all of the attempt. Gives when another may go because of it.
+    pub fn acked(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired) -> Availability {
+        self.tell(now, cost, acquired, Event::Acked)
     }
 
-    /// The attempt ended, other than by a refusal.
-    pub fn ended(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired, end: End) {
+    /// The attempt ended, other than by a refusal. Gives when another may go because of it.
+    pub fn ended(
+        &mut self,
+        now: Time,
+        cost: &Cost,
+        acquired: &mut Acquired,
+        end: End,
+    ) -> Availability {
+        let mut relief = Availability::Never;
         if matches!(end, End::Answered | End::Failed) {
-            self.innermost(cost, acquired.key).accepted(&acquired.snapshot);
+            relief = self.innermost(cost, acquired.key).accepted(&acquired.snapshot);
         }
         self.lost += u64::from(end == End::Lost);
         let event = match end {
@@ -152,7 +160,7 @@ impl LimitSet {
             End::Lost => Event::Lost,
             End::Returned => Event::Returned,
         };
-        self.tell(now, cost, acquired, event);
+        relief.min(self.tell(now, cost, acquired, event))
     }
 
     /// The server refused an attempt that was sent at `sent`: attempts with
@@ -211,14 +219,20 @@ impl LimitSet {
         self.closed_until = self.closed_until.max(self.run.closed_until());
     }
 
-    /// The answer has been read to its end, or nothing more will come of it.
-    pub fn finished(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired) {
-        self.tell(now, cost, acquired, Event::Finished);
-        self.innermost(cost, acquired.key).finish_at_server(cost, &acquired.snapshot);
-        self.each_group(&cost.keys, acquired.key, &mut LimitGroup::finished);
+    /// The answer has been read to its end, or nothing more will come of it. Gives when another
+    /// may go because of it.
+    pub fn finished(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired) -> Availability {
+        let mut relief = self.tell(now, cost, acquired, Event::Finished);
+        let innermost = self.innermost(cost, acquired.key);
+        relief = relief.min(innermost.finish_at_server(cost, &acquired.snapshot));
+        self.each_group(&cost.keys, acquired.key, &mut |group| {
+            relief = relief.min(group.finished());
+        });
+        relief
     }
 
-    /// The attempt has turned out to cost `units` of the unit with this index.
+    /// The attempt has turned out to cost `units` of the unit with this index. Gives when another
+    /// may go because of it.
     pub fn settle(
         &mut self,
         now: Time,
@@ -226,17 +240,19 @@ impl LimitSet {
         acquired: &mut Acquired,
         unit: usize,
         units: u64,
-    ) {
+    ) -> Availability {
         if self.costs.len() <= unit {
             self.costs.resize(unit + 1, CostSum::default());
         }
         self.costs[unit].reserved += cost.units_of(unit);
         self.costs[unit].settled += units;
+        let mut relief = Availability::Never;
         self.tell_members(cost, acquired, &mut |member, hold| {
             if member.unit == unit {
-                member.kind.on(now, hold, Event::Settled(units));
+                relief = relief.min(member.kind.on(now, hold, Event::Settled(units)));
             }
         });
+        relief
     }
 
     /// The server tells its count of a unit in the answer to an attempt. `unit` is an index
@@ -371,10 +387,19 @@ impl LimitSet {
         }
     }
 
-    fn tell(&mut self, now: Time, cost: &Cost, acquired: &mut Acquired, event: Event) {
+    /// Tells all limits of an attempt. Gives when another may go because of it.
+    fn tell(
+        &mut self,
+        now: Time,
+        cost: &Cost,
+        acquired: &mut Acquired,
+        event: Event,
+    ) -> Availability {
+        let mut relief = Availability::Never;
         self.tell_members(cost, acquired, &mut |member, hold| {
-            member.kind.on(now, hold, event);
+            relief = relief.min(member.kind.on(now, hold, event));
         });
+        relief
     }
 
     fn tell_members(

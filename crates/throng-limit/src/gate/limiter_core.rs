@@ -10,6 +10,7 @@ use crate::error::{AcquireError, UnknownUnit};
 use crate::gate::cost::{Acquired, Cost};
 use crate::gate::limit_set::LimitSet;
 use crate::gate::waiters::Waiters;
+use crate::limiter::Availability;
 use crate::time::Time;
 
 use sync::{AtomicU64, Mutex, MutexGuard, Ordering};
@@ -131,15 +132,31 @@ impl LimiterCore {
         }
     }
 
-    /// Tells the limits of an event, and dispatches the waiters that it lets go.
+    /// Tells the limits of an event that may let any waiter go, and dispatches those that it does.
     pub fn tell<T>(&self, cost: &Cost, event: impl FnOnce(&mut LimitSet, Time) -> T) -> T {
         let (mut state, now) = self.enter();
         let LimiterState { limits, waiters, .. } = &mut *state;
         let told = event(limits, now);
         if let Some(waiters) = waiters {
-            waiters.attempt_ended(now, limits, &cost.keys);
+            waiters.relieved(now, limits, &cost.keys, Availability::Now);
         }
         told
+    }
+
+    /// Tells the limits of an event of an attempt, which gives when another may go because of it,
+    /// and dispatches the waiters that it lets go. Gives the time of the event.
+    pub fn tell_of_attempt(
+        &self,
+        cost: &Cost,
+        event: impl FnOnce(&mut LimitSet, Time) -> Availability,
+    ) -> Time {
+        let (mut state, now) = self.enter();
+        let LimiterState { limits, waiters, .. } = &mut *state;
+        let relief = event(limits, now);
+        if let Some(waiters) = waiters {
+            waiters.relieved(now, limits, &cost.keys, relief);
+        }
+        now
     }
 }
 

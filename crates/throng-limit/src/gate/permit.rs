@@ -8,7 +8,7 @@ use crate::error::UnknownUnit;
 use crate::gate::cost::{Acquired, Cost};
 use crate::gate::limit_set::LimitSet;
 use crate::gate::limiter_core::LimiterCore;
-use crate::limiter::RateLimitInfo;
+use crate::limiter::{Availability, RateLimitInfo};
 use crate::outcome::{End, Outcome};
 use crate::server::AnsweredMark;
 use crate::time::Time;
@@ -110,7 +110,7 @@ impl Permit {
     /// end is told, which is later, and so no less safe.
     pub fn sent(&mut self) {
         if self.sent.is_none() && self.ended.is_none() {
-            let sent = self.tell(|limits, now, cost, acquired| limits.sent(now, cost, acquired));
+            let sent = self.tell(LimitSet::sent);
             self.sent = Some(sent);
         }
     }
@@ -139,9 +139,7 @@ impl Permit {
         let mut may_send = true;
         let sent = self.tell(|limits, now, cost, acquired| {
             may_send = limits.may_send(now, cost, acquired);
-            if may_send {
-                limits.sent(now, cost, acquired);
-            }
+            if may_send { limits.sent(now, cost, acquired) } else { Availability::Never }
         });
         self.sent = may_send.then_some(sent);
         may_send
@@ -150,7 +148,7 @@ impl Permit {
     /// The server's network stack has acknowledged all of the request.
     pub fn acked(&mut self) {
         if self.ended.is_none() && self.acked.is_none() {
-            let acked = self.tell(|limits, now, cost, acquired| limits.acked(now, cost, acquired));
+            let acked = self.tell(LimitSet::acked);
             self.acked = Some(acked);
         }
     }
@@ -227,9 +225,8 @@ impl Permit {
     #[doc(hidden)]
     pub fn adjust_cost(&mut self, unit: usize, units: u64) {
         let (cost, acquired) = (&self.cost, &mut self.acquired);
-        self.core.tell(cost, |limits, now| {
-            limits.settle(now, cost, acquired, unit, units);
-        });
+        self.core
+            .tell_of_attempt(cost, |limits, now| limits.settle(now, cost, acquired, unit, units));
     }
 
     /// Ends the attempt, unless its end was told before. The permit is over with this, as if
@@ -304,15 +301,15 @@ impl Permit {
     }
 
     /// Tells the limits, if there is anything to tell them; gives the time of it.
-    fn tell(&mut self, event: impl FnOnce(&mut LimitSet, Time, &Cost, &mut Acquired)) -> Time {
+    fn tell(
+        &mut self,
+        event: impl FnOnce(&mut LimitSet, Time, &Cost, &mut Acquired) -> Availability,
+    ) -> Time {
         if self.unlimited.is_some() && self.core.unlimited().lasts() {
             return self.core.now();
         }
         let (cost, acquired) = (&self.cost, &mut self.acquired);
-        self.core.tell(cost, |limits, now| {
-            event(limits, now, cost, acquired);
-            now
-        })
+        self.core.tell_of_attempt(cost, |limits, now| event(limits, now, cost, acquired))
     }
 
     fn end(&mut self, end: End) {
@@ -322,10 +319,11 @@ impl Permit {
         let is_sent = !matches!(end, End::Returned);
         let is_unsaid = is_sent && self.sent.is_none();
         let ended = self.tell(|limits, now, cost, acquired| {
+            let mut relief = Availability::Never;
             if is_unsaid {
-                limits.sent(now, cost, acquired);
+                relief = limits.sent(now, cost, acquired);
             }
-            limits.ended(now, cost, acquired, end);
+            relief.min(limits.ended(now, cost, acquired, end))
         });
         self.ended = Some(ended);
         self.lost = matches!(end, End::Lost);
@@ -346,14 +344,15 @@ impl Drop for Permit {
         let is_open = self.ended.is_none();
         let is_unsaid = is_open && self.sent.is_none();
         let (cost, acquired) = (&self.cost, &mut self.acquired);
-        self.core.tell(cost, |limits, now| {
+        self.core.tell_of_attempt(cost, |limits, now| {
+            let mut relief = Availability::Never;
             if is_unsaid {
-                limits.sent(now, cost, acquired);
+                relief = relief.min(limits.sent(now, cost, acquired));
             }
             if is_open {
-                limits.ended(now, cost, acquired, End::Lost);
+                relief = relief.min(limits.ended(now, cost, acquired, End::Lost));
             }
-            limits.finished(now, cost, acquired);
+            relief.min(limits.finished(now, cost, acquired))
         });
     }
 }

@@ -28,7 +28,7 @@ pub type Ticket = u64;
 /// The waiters that have no units yet.
 #[derive(Debug, Default)]
 pub struct WaitQueue {
-    queues: HashMap<ScopeKeys, KeyQueue>,
+    queues: KeyQueues,
     /// Queues that may go on now, by the ticket of their first waiter.
     ready: BTreeMap<Ticket, ScopeKeys>,
     /// Queues that their keys block, by the time until which and the ticket of their first
@@ -40,6 +40,14 @@ pub struct WaitQueue {
     waiting: usize,
     /// What the queue that was parked last waits for.
     parked_for: Option<Blocked>,
+}
+
+/// The queues by the keys of their waiters.
+#[derive(Debug, Default)]
+struct KeyQueues {
+    /// That of the waiters without keys, which most limiters have alone: no key is hashed for it.
+    keyless: Option<KeyQueue>,
+    keyed: HashMap<ScopeKeys, KeyQueue>,
 }
 
 /// Waiters with the same keys.
@@ -75,7 +83,7 @@ impl WaitQueue {
     /// A waiter at the place that its ticket says, which it had before.
     pub fn rejoin(&mut self, ticket: Ticket, cost: &Cost) {
         self.waiting += 1;
-        let queue = self.queues.entry(cost.keys.clone()).or_default();
+        let queue = self.queues.get_or_default(&cost.keys);
         let first = queue.first();
         queue.waiting.insert(ticket, cost.clone());
         match first {
@@ -136,6 +144,17 @@ impl WaitQueue {
         }
     }
 
+    /// When the waiters that one of these keys may block are looked at, if that is known, where
+    /// those that no key blocks are looked at at `next`.
+    #[must_use]
+    pub fn next_look(&self, keys: &ScopeKeys, next: Option<Time>) -> Option<Time> {
+        match keys.as_slice() {
+            [] => next,
+            [_] => self.queues.get(keys).and_then(|queue| queue.parked).unwrap_or(next),
+            _ => None,
+        }
+    }
+
     fn unpark(&mut self, keys: &ScopeKeys) {
         if let Some(queue) = self.queues.get_mut(keys)
             && let (Some(until), Some(first)) = (queue.parked.take(), queue.first())
@@ -165,11 +184,17 @@ impl WaitQueue {
         self.unpark_due(now);
         let mut dispatched = Dispatched::default();
         let mut from = 0;
-        while let Some((&ticket, keys)) = self.ready.range(from..).next() {
+        loop {
+            let mut ready = self.ready.range(from..);
+            let Some((&first, keys)) = ready.next() else {
+                break;
+            };
+            let before = ready.next().map_or(Ticket::MAX, |(ticket, _)| *ticket);
             let keys = keys.clone();
+            let (ticket, blocked) =
+                self.dispatch_until(before, now, limits, (first, &keys), &mut dispatched);
             from = ticket + 1;
-            let Some(blocked) = self.dispatch_first(now, limits, ticket, &keys, &mut dispatched)
-            else {
+            let Some(blocked) = blocked else {
                 continue;
             };
             self.overtake(now, limits, &keys, &mut dispatched);
@@ -190,27 +215,38 @@ impl WaitQueue {
         dispatched
     }
 
-    /// Gives units to the first waiter of a queue; or says what blocks it.
-    fn dispatch_first(
+    /// Gives units to the waiters of a queue that came before a ticket, from its `first` on, one
+    /// after the other. Gives the last one that was looked at, and what blocks it, if anything does.
+    fn dispatch_until(
         &mut self,
+        before: Ticket,
         now: Time,
         limits: &mut LimitSet,
-        ticket: Ticket,
-        keys: &ScopeKeys,
+        (first, keys): (Ticket, &ScopeKeys),
         dispatched: &mut Dispatched,
-    ) -> Option<Blocked> {
-        let queue = self.queues.get(keys);
-        let cost = queue.and_then(|queue| queue.waiting.get(&ticket));
-        let acquired = match cost.map(|cost| limits.take(now, cost)) {
-            Some(Err(blocked)) if !blocked.is_final() => return Some(blocked),
-            acquired => acquired,
+    ) -> (Ticket, Option<Blocked>) {
+        let (mut last, mut blocked) = (first, None);
+        let Some(queue) = self.queues.get_mut(keys) else {
+            return (last, blocked);
         };
-        if let (Some(cost), Some(acquired)) = (self.remove(ticket, keys), acquired) {
+        while let Some(entry) = queue.waiting.first_entry().filter(|entry| *entry.key() < before) {
+            last = *entry.key();
+            let acquired = match limits.take(now, entry.get()) {
+                Err(by) if !by.is_final() => {
+                    blocked = Some(by);
+                    break;
+                }
+                acquired => acquired,
+            };
+            let cost = entry.remove();
+            self.waiting -= 1;
             let acquired = acquired.map_err(|blocked| limits.denial(now, &cost, &blocked));
-            dispatched.turns.push((ticket, cost, acquired));
+            dispatched.turns.push((last, cost, acquired));
         }
-        self.change_first(ticket, keys);
-        None
+        if blocked.is_none() || last != first {
+            self.change_first(first, keys);
+        }
+        (last, blocked)
     }
 
     /// Lets smaller waiters past the first of a queue. No attempt is smaller than one
@@ -291,7 +327,33 @@ impl WaitQueue {
         }
         match first {
             Some(first) => drop(self.ready.insert(first, keys.clone())),
-            None => drop(self.queues.remove(keys)),
+            None => self.queues.remove(keys),
+        }
+    }
+}
+
+impl KeyQueues {
+    fn get(&self, keys: &ScopeKeys) -> Option<&KeyQueue> {
+        if keys.is_empty() { self.keyless.as_ref() } else { self.keyed.get(keys) }
+    }
+
+    fn get_mut(&mut self, keys: &ScopeKeys) -> Option<&mut KeyQueue> {
+        if keys.is_empty() { self.keyless.as_mut() } else { self.keyed.get_mut(keys) }
+    }
+
+    fn get_or_default(&mut self, keys: &ScopeKeys) -> &mut KeyQueue {
+        if keys.is_empty() {
+            self.keyless.get_or_insert_default()
+        } else {
+            self.keyed.entry(keys.clone()).or_default()
+        }
+    }
+
+    fn remove(&mut self, keys: &ScopeKeys) {
+        if keys.is_empty() {
+            self.keyless = None;
+        } else {
+            self.keyed.remove(keys);
         }
     }
 }

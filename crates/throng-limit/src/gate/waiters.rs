@@ -1,6 +1,7 @@
 //! The attempts that wait, and whose turn it is. Pure.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::error::AcquireError;
 use crate::gate::cost::{Acquired, Cost, ScopeKeys};
 use crate::gate::limit_set::LimitSet;
 use crate::gate::queue::{Ticket, WaitQueue, WaitStats};
+use crate::limiter::Availability;
 use crate::outcome::End;
 use crate::time::Time;
 
@@ -19,13 +21,34 @@ const TURN: Duration = Duration::from_millis(100);
 pub(crate) struct Waiters {
     pub queue: WaitQueue,
     pub stats: WaitStats,
-    waiters: HashMap<Ticket, Waiter>,
+    waiters: HashMap<Ticket, Waiter, BuildHasherDefault<TicketHasher>>,
     /// Turns that were given, with the time at which each is over, the earliest first.
     turns: VecDeque<(Time, Ticket)>,
     /// When to look at the queue again, unless something happens before.
     wake_at: Option<Time>,
     /// The waiter that comes at `wake_at`, or looks again before, and when it does.
     timer_owner: Option<(Ticket, Time)>,
+}
+
+/// A hash of tickets, which no user and no server chooses.
+#[derive(Debug, Default)]
+struct TicketHasher(u64);
+
+impl Hasher for TicketHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, ticket: u64) {
+        // An odd number near 2^64 divided by the golden ratio spreads numbers in a row.
+        self.0 = self.0.wrapping_add(ticket).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// A waiter, from its first poll until it has its permit or is dropped.
@@ -63,11 +86,31 @@ impl Waiters {
         !self.queue.is_empty()
     }
 
-    /// An attempt with these keys has ended, or the limits have changed: dispatches the waiters
-    /// that the limits let go.
-    pub fn attempt_ended(&mut self, now: Time, limits: &mut LimitSet, keys: &ScopeKeys) {
-        if !self.queue.is_empty() {
+    /// Something has happened to an attempt with these keys, by which others may go at `relief`,
+    /// or the limits have changed: dispatches the waiters that the limits let go.
+    pub fn relieved(
+        &mut self,
+        now: Time,
+        limits: &mut LimitSet,
+        keys: &ScopeKeys,
+        relief: Availability,
+    ) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let is_relief = match relief {
+            Availability::Never => false,
+            // A look is due by then that lets go whom it may.
+            Availability::At(time) => {
+                let look = self.queue.next_look(keys, self.wake_at);
+                look.is_none_or(|look| time < look)
+            }
+            Availability::Now | Availability::AfterAnAnswer => true,
+        };
+        if is_relief {
             self.queue.ended(keys);
+        }
+        if is_relief || self.is_overdue(now) || self.owner_is_late(now) {
             self.dispatch(now, limits, None);
         }
     }

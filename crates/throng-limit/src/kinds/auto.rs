@@ -248,7 +248,7 @@ impl Limiter for Auto {
         Reservation { taken: Some(now), ..self.ceiling.take(now, units) }
     }
 
-    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) -> Availability {
         self.count(now, hold, event);
         if matches!(event, Event::Answered | Event::Refused { .. }) {
             self.answered(now, hold);
@@ -272,6 +272,8 @@ impl Limiter for Auto {
                 event => event,
             },
         );
+        // The pace may have changed.
+        Availability::Now
     }
 
     fn inform(&mut self, now: Time, info: RateLimitInfo) -> bool {

@@ -203,12 +203,10 @@ impl Bucket {
     }
 
     fn sent(&mut self, now: Time, hold: &mut Reservation) {
-        if self.guard == Guard::Sent {
-            // A bucket too small to be made smaller takes one after the other.
-            let alone = self.burst <= self.unsure();
-            let margin = if alone { self.controller.margin() } else { Duration::ZERO };
-            self.arrived(now.after(margin), hold);
-        }
+        // A bucket too small to be made smaller takes one after the other.
+        let alone = self.burst <= self.unsure();
+        let margin = if alone { self.controller.margin() } else { Duration::ZERO };
+        self.arrived(now.after(margin), hold);
     }
 
     fn answered(&mut self, now: Time, hold: &mut Reservation) {
@@ -285,16 +283,25 @@ impl Limiter for Bucket {
         Reservation::new(units)
     }
 
-    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) -> Availability {
         match event {
-            Event::Sent => self.sent(now, hold),
+            Event::Sent if self.guard == Guard::Sent => self.sent(now, hold),
             Event::Acked if self.guard == Guard::Acked => self.arrived(now, hold),
             Event::Answered => self.answered(now, hold),
             Event::Refused { explained } => self.refused(now, hold, explained),
-            Event::Lost => self.lost(now, hold),
+            Event::Lost => {
+                self.lost(now, hold);
+                // What can't come any later makes room, perhaps for what costs more first.
+                return Availability::Now;
+            }
             Event::Returned => self.returned(now, hold),
             Event::Settled(units) => self.settle(now, hold, units),
-            Event::Acked | Event::Finished => {}
+            Event::Sent | Event::Acked | Event::Finished => return Availability::Never,
+        }
+        // Nothing that costs more goes before what costs one.
+        match self.room_for(now, 1) {
+            Availability::AfterAnAnswer => Availability::Never,
+            first => first,
         }
     }
 
@@ -368,7 +375,9 @@ mod tests {
         let mut bucket = bucket(3, Guard::Strict);
         let mut holds = [0; 3].map(|_| bucket.take(at(0), 1));
         assert_eq!(bucket.earliest(at(0), 1), Availability::AfterAnAnswer);
-        holds.iter_mut().for_each(|hold| bucket.on(at(40), hold, Event::Answered));
+        for hold in &mut holds {
+            bucket.on(at(40), hold, Event::Answered);
+        }
         // Two of the three must stay in.
         assert_eq!(bucket.earliest(at(40), 1), micros(140_050));
         assert_eq!(bucket.earliest(at(40), 2), micros(240_100));
@@ -407,7 +416,9 @@ mod tests {
             bucket.earliest(now, 3);
             let mut holds = [0; 3].map(|_| bucket.take(now, 1));
             bucket.earliest(now, 1);
-            holds.iter_mut().for_each(|hold| bucket.on(now, hold, Event::Answered));
+            for hold in &mut holds {
+                bucket.on(now, hold, Event::Answered);
+            }
             times.push(bucket.per_unit.as_nanos() * 8 / declared.as_nanos());
         }
         assert_eq!(times[..15], [16; 15]);

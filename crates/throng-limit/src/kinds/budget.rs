@@ -46,7 +46,7 @@ impl Limiter for Budget {
         Reservation::new(units)
     }
 
-    fn on(&mut self, _now: Time, hold: &mut Reservation, event: Event) {
+    fn on(&mut self, _now: Time, hold: &mut Reservation, event: Event) -> Availability {
         match event {
             Event::Answered | Event::Refused { .. } | Event::Lost => self.spend(hold),
             Event::Returned if hold.is_in_flight() => {
@@ -58,8 +58,12 @@ impl Limiter for Budget {
                 self.spent = (self.spent + units).saturating_sub(hold.units);
                 hold.units = units;
             }
-            Event::Sent | Event::Acked | Event::Returned | Event::Finished => {}
+            Event::Sent | Event::Acked | Event::Returned | Event::Finished => {
+                return Availability::Never;
+            }
         }
+        // What is spent may leave too little for those that wait, who are to know.
+        Availability::Now
     }
 
     fn stats(&self) -> LimiterStats {

@@ -38,7 +38,7 @@ impl Limiter for Concurrency {
         self.slots.take(now, units)
     }
 
-    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) -> Availability {
         match event {
             Event::Lost => {
                 let latest = now.after(self.linger);
@@ -46,8 +46,9 @@ impl Limiter for Concurrency {
             }
             Event::Returned => self.slots.give_back(hold),
             Event::Finished if hold.is_in_flight() => self.slots.give_back(hold),
-            _ => {}
+            _ => return Availability::Never,
         }
+        Availability::Now
     }
 
     fn stats(&self) -> LimiterStats {

@@ -85,6 +85,11 @@ impl WindowKind for Counter {
         arrived.after(self.skew).round_up(self.resolution).after(self.longest())
     }
 
+    /// It counts less than one in flight as soon as the window of its arrival may be over.
+    fn relief(&self, end: Time) -> Time {
+        end.before(self.longest())
+    }
+
     fn arrived_by(&self, end: Time) -> Time {
         end.before(self.longest()).before(self.skew)
     }
@@ -178,7 +183,9 @@ mod tests {
         let mut holds = [0; 2].map(|_| counter.take(at(0), 1));
         assert_eq!(counter.earliest(at(0), 1), Availability::AfterAnAnswer);
         assert_eq!(counter.earliest(at(0), 3), Availability::Never);
-        holds.iter_mut().for_each(|hold| counter.on(at(40_000), hold, Event::Answered));
+        for hold in &mut holds {
+            counter.on(at(40_000), hold, Event::Answered);
+        }
         // Both count from 50 ms on, as 2(1 - e) in the next window of 1.0005 s.
         assert_eq!(counter.earliest(at(40_000), 1), Availability::At(at(1_550_750)));
         assert_eq!(counter.earliest(at(1_550_750), 1), Availability::Now);

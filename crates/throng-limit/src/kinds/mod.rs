@@ -10,6 +10,8 @@ mod counter;
 pub mod fixed;
 mod gcra;
 mod pattern;
+#[cfg(test)]
+mod relief;
 pub mod reset;
 pub(crate) mod sliding;
 pub(crate) mod spacing;

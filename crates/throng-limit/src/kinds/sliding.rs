@@ -219,7 +219,9 @@ mod tests {
             while window.earliest(now, 1) == Availability::Now {
                 holds.push(window.take(now, 1));
             }
-            holds.iter_mut().for_each(|hold| window.on(now, hold, Event::Answered));
+            for hold in &mut holds {
+                window.on(now, hold, Event::Answered);
+            }
             holds.len()
         };
         seconds.map(second).collect()

@@ -71,7 +71,7 @@ impl Limiter for Spacing {
         Reservation::new(units)
     }
 
-    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) -> Availability {
         match event {
             Event::Sent => {
                 self.left(hold);
@@ -83,8 +83,9 @@ impl Limiter for Spacing {
                 self.next = self.next.before(self.gap_after(hold.units - units));
                 hold.units = units;
             }
-            _ => {}
+            _ => return Availability::Never,
         }
+        Availability::At(self.next)
     }
 
     fn stats(&self) -> LimiterStats {

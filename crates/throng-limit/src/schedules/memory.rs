@@ -85,9 +85,15 @@ impl Run {
                 let pause = Some(self.period / ATTEMPTS);
                 limits.refused(now, ask, taken, *sent, pause, 0.0);
             }
-            1..300 => limits.ended(now, ask, taken, End::Lost),
-            300..350 => limits.ended(now, ask, taken, End::Returned),
-            _ => limits.ended(now, ask, taken, End::Answered),
+            1..300 => {
+                limits.ended(now, ask, taken, End::Lost);
+            }
+            300..350 => {
+                limits.ended(now, ask, taken, End::Returned);
+            }
+            _ => {
+                limits.ended(now, ask, taken, End::Answered);
+            }
         }
         let costs = random.random_range(0..=ask.units_of(self.unit) * 5 / 4);
         limits.settle(now, ask, taken, self.unit, costs);

@@ -213,7 +213,7 @@ impl Run {
             Event::Answers(attempt, took) => {
                 let (taken, sent) = &mut self.attempts[attempt];
                 if took {
-                    self.limits.ended(self.now, ask, taken, End::Answered)
+                    self.limits.ended(self.now, ask, taken, End::Answered);
                 } else {
                     self.refused.push(self.now);
                     self.to_do += 1;

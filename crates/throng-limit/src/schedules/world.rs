@@ -261,7 +261,8 @@ impl Run {
             (self.to_take, self.open) = (self.to_take + 1, self.open - 1);
             a.done = true;
             self.limits.ended(clock, &a.ask, &mut a.taken, End::Returned);
-            return self.limits.finished(clock, &a.ask, &mut a.taken);
+            self.limits.finished(clock, &a.ask, &mut a.taken);
+            return;
         }
         self.limits.sent(clock, &a.ask, &mut a.taken);
         if self.bug == Bug::SettlesBeforeSending {

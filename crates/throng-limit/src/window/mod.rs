@@ -76,6 +76,12 @@ pub trait WindowKind: fmt::Debug + Send + Sync {
         None
     }
 
+    /// From when on a unit may hold up others less that has arrived no later than a time which
+    /// gives it this [`end`](WindowKind::end).
+    fn relief(&self, end: Time) -> Time {
+        end
+    }
+
     /// Whether units come back together, so that there are few times to remember.
     fn coincides(&self) -> bool {
         false
@@ -206,28 +212,31 @@ impl<S: WindowKind> Window<S> {
         self
     }
 
-    /// The attempt has arrived no later than `time`, which may be known already.
-    fn arrived_by(&mut self, time: Time, hold: &mut Reservation) {
+    /// The attempt has arrived no later than `time`, which may be known already. Gives when others
+    /// may have its units.
+    fn arrived_by(&mut self, time: Time, hold: &mut Reservation) -> Availability {
         let end = self.span.end(time);
         let is_news = match hold.place {
             UnitsState::InFlight => true,
             UnitsState::Until(until) => end < until,
             UnitsState::Free => false,
         };
-        if is_news {
-            self.slots.count_until(end, hold);
+        if !is_news {
+            return Availability::Never;
         }
+        self.slots.count_until(end, hold);
+        Availability::At(self.span.relief(end))
     }
 
-    /// The attempt's answer was seen, whatever it says.
-    fn seen(&mut self, now: Time, hold: &mut Reservation) {
+    /// The attempt's answer was seen, whatever it says. Gives when others may have its units.
+    fn seen(&mut self, now: Time, hold: &mut Reservation) -> Availability {
         self.observed.ended(hold.units);
         self.first_answer.get_or_insert(now);
         // What was acknowledged has been told.
         if self.guard == Guard::Sent || hold.is_in_flight() {
             self.certify(|worst_case| worst_case.arrived(now, hold.units));
         }
-        self.arrived_by(now, hold);
+        self.arrived_by(now, hold)
     }
 
     fn certify(&mut self, tell: impl FnOnce(&mut WorstCase)) {
@@ -256,12 +265,14 @@ impl<S: WindowKind> Window<S> {
         }
     }
 
-    fn answered(&mut self, now: Time, hold: &mut Reservation) {
+    fn answered(&mut self, now: Time, hold: &mut Reservation) -> Availability {
         self.observed.accepted(now, hold.units);
-        self.seen(now, hold);
-        if self.controller.accepted(now) {
-            self.slots.resize(self.controller.units());
+        let relief = self.seen(now, hold);
+        if !self.controller.accepted(now) {
+            return relief;
         }
+        self.slots.resize(self.controller.units());
+        Availability::Now
     }
 
     fn refused(&mut self, now: Time, hold: &mut Reservation, explained: bool) {
@@ -355,22 +366,27 @@ impl<S: WindowKind> Limiter for Window<S> {
         self.slots.take(now, units)
     }
 
-    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) -> Availability {
         match event {
             Event::Sent if self.guard == Guard::Sent => {
-                self.arrived_by(now.after(self.controller.margin()), hold);
+                return self.arrived_by(now.after(self.controller.margin()), hold);
             }
             Event::Acked if self.guard == Guard::Acked => {
                 self.certify(|worst_case| worst_case.arrived(now, hold.units));
-                self.arrived_by(now.after(self.controller.margin()), hold);
+                return self.arrived_by(now.after(self.controller.margin()), hold);
             }
-            Event::Answered => self.answered(now, hold),
+            Event::Answered => return self.answered(now, hold),
             Event::Refused { explained } => self.refused(now, hold, explained),
             Event::Lost => self.lost(now, hold),
             Event::Returned => self.returned(hold),
-            Event::Settled(units) => self.settle(now, hold, units),
-            Event::Sent | Event::Acked | Event::Finished => {}
+            Event::Settled(units) => {
+                let is_less = units < hold.units;
+                self.settle(now, hold, units);
+                return if is_less { Availability::Now } else { Availability::Never };
+            }
+            Event::Sent | Event::Acked | Event::Finished => return Availability::Never,
         }
+        Availability::Now
     }
 
     fn inform(&mut self, now: Time, info: RateLimitInfo) -> bool {

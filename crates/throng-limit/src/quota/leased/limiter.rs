@@ -310,15 +310,17 @@ impl Limiter for LeasedLimiter {
         hold.lease == self.lease && now < self.lease_end.after(SEND_TIME)
     }
 
-    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) {
+    fn on(&mut self, now: Time, hold: &mut Reservation, event: Event) -> Availability {
         self.note(now, hold, event);
         match event {
             Event::Returned => self.returned(hold),
             Event::Settled(units) => self.settle(now, hold, units),
             _ => {}
         }
-        self.inner.on(now, hold, event);
+        let relief = self.inner.on(now, hold, event);
         self.report(now, event);
+        // Waiters are looked at after the last answer, which is when the store is told of it.
+        if self.quota.is_durable() { Availability::Now } else { relief }
     }
 
     fn inform(&mut self, now: Time, info: RateLimitInfo) -> bool {
