@@ -18,6 +18,11 @@ impl Time {
         Time(nanos)
     }
 
+    /// Nanoseconds since the clock's zero.
+    pub(crate) const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
     /// This much later; it stops at the end of time instead of wrapping.
     #[must_use]
     pub fn after(self, wait: Duration) -> Time {

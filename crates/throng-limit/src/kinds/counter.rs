@@ -95,19 +95,14 @@ impl WindowKind for Counter {
     }
 
     fn earliest(&self, slots: &mut Slots, now: Time, units: u64) -> Availability {
-        let all = slots.units();
-        if units > all {
-            return Availability::Never;
-        }
-        let Some(most) = all.checked_sub(slots.in_flight() + units) else {
-            return Availability::AfterAnAnswer;
-        };
         // All times of what counts are later by the longest time for which it does.
-        let ends = TwoWindows::new(slots.counted(now), self.period);
-        match ends.at_most(most).before(self.longest()) {
-            time if time > now => Availability::At(time),
-            _ => Availability::Now,
-        }
+        let estimate = |ends: &[(Time, u64)]| {
+            TwoWindows::new(ends, self.period).estimate(now.after(self.longest()))
+        };
+        let at_most = |ends: &[(Time, u64)], most| {
+            TwoWindows::new(ends, self.period).at_most(most).before(self.longest())
+        };
+        slots.earliest_by(now, units, estimate, at_most)
     }
 
     fn free(&self, slots: &mut Slots, now: Time) -> u64 {

@@ -27,6 +27,18 @@ pub struct Slots {
     /// Units of lost attempts, by the latest time of their arrival.
     late: Timeline,
     peak: u64,
+    estimated: Estimated,
+}
+
+/// What an estimate of the free slots has found, as long as it holds: it takes long.
+#[derive(Debug, Clone, Copy, Default)]
+struct Estimated {
+    /// Units that are free; perhaps more are by now.
+    free: u64,
+    /// Whether all that were free have been taken.
+    is_used_up: bool,
+    /// When so many units are free, if nothing changes before.
+    blocked: Option<(u64, Time)>,
 }
 
 impl Slots {
@@ -41,6 +53,7 @@ impl Slots {
             counted: Timeline::default(),
             late: Timeline::default(),
             peak: 0,
+            estimated: Estimated::default(),
         };
         slots.resize(units);
         slots
@@ -67,12 +80,55 @@ impl Slots {
         self.release(now);
         self.in_flight += units;
         self.peak = self.peak.max(self.used());
+        let free = self.estimated.free.saturating_sub(units);
+        self.estimated = Estimated { free, is_used_up: free == 0, blocked: None };
         Reservation::new(units)
+    }
+
+    /// When so many are free by an estimate of the units that are not: `estimate` gives that of
+    /// all that are counted now, and `at_most` when it is no larger than so many. Neither is asked
+    /// for what is known. A unit counts for no more once it is answered than in flight.
+    pub fn earliest_by(
+        &mut self,
+        now: Time,
+        units: u64,
+        estimate: impl FnOnce(&[(Time, u64)]) -> u64,
+        at_most: impl FnOnce(&[(Time, u64)], u64) -> Time,
+    ) -> Availability {
+        if units > self.units {
+            return Availability::Never;
+        }
+        let Some(most) = self.units.checked_sub(self.in_flight + units) else {
+            return Availability::AfterAnAnswer;
+        };
+        match self.estimated {
+            Estimated { free, .. } if free >= units => return Availability::Now,
+            Estimated { blocked: Some((known, time)), .. } if known == units && now < time => {
+                return Availability::At(time);
+            }
+            _ => {}
+        }
+        let was_used_up = std::mem::take(&mut self.estimated).is_used_up;
+        let counted = self.counted(now);
+        if let Some(used) = (!was_used_up).then(|| estimate(counted)).filter(|used| *used <= most) {
+            self.estimated.free = most - used + units;
+            return Availability::Now;
+        }
+        let time = at_most(counted, most);
+        if time <= now {
+            return Availability::Now;
+        }
+        self.estimated.blocked = Some((units, time));
+        Availability::At(time)
     }
 
     /// Counts the units of an attempt until this time.
     pub fn count_until(&mut self, until: Time, hold: &mut Reservation) {
-        self.give_back(hold);
+        self.estimated.blocked = None;
+        if hold.place != UnitsState::InFlight {
+            self.estimated = Estimated::default();
+        }
+        self.leave(hold);
         hold.place = UnitsState::Until(self.counted.add(until, hold.units));
     }
 
@@ -98,6 +154,11 @@ impl Slots {
 
     /// Frees the units of an attempt at once.
     pub fn give_back(&mut self, hold: &mut Reservation) {
+        self.estimated = Estimated::default();
+        self.leave(hold);
+    }
+
+    fn leave(&mut self, hold: &mut Reservation) {
         match hold.place {
             UnitsState::InFlight => self.in_flight -= hold.units,
             UnitsState::Until(time) => self.counted.remove(time, hold.units),
@@ -131,6 +192,7 @@ impl Slots {
     /// Changes the number of slots. More may be taken: that is a debt.
     pub fn resize(&mut self, units: u64) {
         self.units = units;
+        self.estimated = Estimated::default();
         self.counted.set_resolution(self.resolution());
     }
 
@@ -138,12 +200,14 @@ impl Slots {
     /// counted until `until`.
     pub fn release_by(&mut self, now: Time, until: Time, latest: Time) {
         self.release(now);
+        self.estimated = Estimated::default();
         self.counted.move_up(latest, until);
     }
 
     /// All units are counted until later than they were, or as long. Attempts that
     /// remember the earlier time count twice if their cost turns out to differ.
     pub fn postpone(&mut self, later: impl Fn(Time) -> Time) {
+        self.estimated = Estimated::default();
         self.counted.map(later);
     }
 

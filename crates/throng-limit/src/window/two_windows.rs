@@ -12,19 +12,20 @@
 
 use std::time::Duration;
 
-use crate::time::Time;
+use crate::time::{Time, nanos};
 
 /// Arrivals that a counter estimates from two windows.
 #[derive(Debug, Clone, Copy)]
 pub struct TwoWindows<'a> {
     arrived: &'a [(Time, u64)],
-    period: Duration,
+    /// The length of a window in nanoseconds.
+    period: u64,
 }
 
 /// The current window, and what is in both.
 struct Windows {
-    /// The time at which the current window begins.
-    begin: Time,
+    /// The time at which the current window begins, in nanoseconds.
+    begin: u64,
     previous: u64,
     current: u64,
 }
@@ -33,22 +34,27 @@ impl<'a> TwoWindows<'a> {
     /// Units by the time of their arrival, in the order of that; windows of a period.
     #[must_use]
     pub fn new(arrived: &'a [(Time, u64)], period: Duration) -> TwoWindows<'a> {
-        TwoWindows { arrived, period }
+        TwoWindows { arrived, period: nanos(period) }
     }
 
     /// The largest estimate now, rounded up. Units that arrive later count as arrived.
     #[must_use]
     pub fn estimate(&self, now: Time) -> u64 {
-        let from = now.before(self.period);
-        let recent = self.arrived.iter().filter(|(time, _)| *time >= from);
+        let (now, period) = (now.as_nanos(), self.period);
+        let from = now.saturating_sub(period);
+        let recent = self.arrived.iter().filter(|(time, _)| time.as_nanos() >= from);
         let mut largest: u64 = recent.map(|(_, units)| units).sum();
         self.for_each(|windows| {
-            let gone = now.since(windows.begin);
-            if windows.begin <= now && gone < self.period {
-                let left = (self.period - gone).as_nanos() * u128::from(windows.previous);
-                let left = left.div_ceil(self.period.as_nanos().max(1));
-                let left = u64::try_from(left).unwrap_or(u64::MAX);
-                largest = largest.max(left.saturating_add(windows.current));
+            let gone = now.saturating_sub(windows.begin);
+            if windows.begin > now || gone >= period {
+                return;
+            }
+            let left = product(period - gone, windows.previous);
+            // Few are larger than all before: a division for each would take most of the time.
+            let room = largest.checked_sub(windows.current);
+            if room.is_none_or(|room| left > product(room, period)) {
+                let left = u64::try_from(left.div_ceil(u128::from(period))).unwrap_or(u64::MAX);
+                largest = left.saturating_add(windows.current);
             }
         });
         largest
@@ -57,34 +63,44 @@ impl<'a> TwoWindows<'a> {
     /// The time from which on no estimate is larger than `most`.
     #[must_use]
     pub fn at_most(&self, most: u64) -> Time {
-        let mut time = Time::ZERO;
+        let (mut time, period) = (0, self.period);
         self.for_each(|windows| {
-            let end = windows.begin.after(self.period);
+            let end = windows.begin.saturating_add(period);
             let room = most.saturating_sub(windows.current);
             let is_over = windows.current > most || windows.previous > room;
-            if end > time && is_over {
-                let early = self.period.as_nanos() * u128::from(room);
-                let early = early.checked_div(u128::from(windows.previous)).unwrap_or(0);
-                let early = u64::try_from(early).map_or(self.period, Duration::from_nanos);
-                time = time.max(end.before(early));
+            if end <= time || !is_over {
+                return;
+            }
+            // Few are later than all before, as above.
+            let left = product(end - time, windows.previous);
+            if windows.current > most || left > product(period, room) {
+                let early = product(period, room).checked_div(u128::from(windows.previous));
+                let early = u64::try_from(early.unwrap_or(0)).unwrap_or(period);
+                time = time.max(end.saturating_sub(early));
             }
         });
-        time
+        Time::from_nanos(time)
     }
 
     /// Visits all windows that begin at an arrival, or a period after one.
     fn for_each(&self, mut visit: impl FnMut(Windows)) {
         let all: u64 = self.arrived.iter().map(|(_, units)| units).sum();
         let (mut before, mut past, mut next) = (0, Sum::default(), Sum::default());
-        for &(time, units) in self.arrived {
-            past.add_until(self.arrived, |other| other.after(self.period) < time);
+        for (time, units) in self.arrived {
+            let time = time.as_nanos();
+            past.add_until(self.arrived, |other| other.saturating_add(self.period) < time);
             visit(Windows { begin: time, previous: before - past.units, current: all - before });
-            let begin = time.after(self.period);
+            let begin = time.saturating_add(self.period);
             next.add_until(self.arrived, |other| other < begin);
             visit(Windows { begin, previous: next.units - before, current: all - next.units });
             before += units;
         }
     }
+}
+
+/// A product that does not overflow.
+fn product(time: u64, units: u64) -> u128 {
+    u128::from(time) * u128::from(units)
 }
 
 /// The sum of the first units.
@@ -96,9 +112,9 @@ struct Sum {
 
 impl Sum {
     /// Adds the units of further times, as long as these are earlier.
-    fn add_until(&mut self, arrived: &[(Time, u64)], is_earlier: impl Fn(Time) -> bool) {
-        while let Some(&(time, units)) = arrived.get(self.entries) {
-            if !is_earlier(time) {
+    fn add_until(&mut self, arrived: &[(Time, u64)], is_earlier: impl Fn(u64) -> bool) {
+        while let Some((time, units)) = arrived.get(self.entries) {
+            if !is_earlier(time.as_nanos()) {
                 break;
             }
             self.entries += 1;
