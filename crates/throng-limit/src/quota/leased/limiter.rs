@@ -138,7 +138,13 @@ impl LeasedLimiter {
         let missing = units.saturating_sub(self.in_hand);
         let wanted = if missing > 0 { missing.max(self.quota.block()) } else { 0 };
         self.ask_again = match self.exchange(now, wanted, missing) {
-            LeaseReply::Units(_) if self.has(now, units) => return Availability::Now,
+            LeaseReply::Units(given) if self.has(now, units) => {
+                // There are no more now: to ask at once would be told that, and cost as much.
+                if given < wanted && !self.account.gathers() {
+                    self.ask_again = self.quota.next_look(now, Some(now));
+                }
+                return Availability::Now;
+            }
             LeaseReply::Failed => return Availability::Never,
             // An answer that was late may give too few units.
             LeaseReply::Units(_) | LeaseReply::Busy => now.after(SOON),
