@@ -482,7 +482,7 @@ impl RequestExecutor {
         if lease.is_none() {
             return Ok(None);
         }
-        let permit = self.limiter().acquire_unlimited(terms.cost).map(AttemptPermit);
+        let permit = self.limiter().acquire_now(terms.cost).map(AttemptPermit);
         Ok(permit.and_then(|permit| Some((lease.take()?, permit))))
     }
 

@@ -196,16 +196,19 @@ impl RateLimiter {
         Ok(Permit::new(self.core.clone(), cost, acquired, now))
     }
 
-    /// A permit of this cost at once, as long as nothing is limited.
+    /// A permit of this cost, if there is one now and no other attempt waits. Why there is none is
+    /// for those to find out that wait for it.
     #[doc(hidden)]
     #[must_use]
-    pub fn acquire_unlimited(&self, cost: &Cost) -> Option<Permit> {
-        if !self.core.unlimited().lasts() {
-            return None;
-        }
+    pub fn acquire_now(&self, cost: &Cost) -> Option<Permit> {
         let mut cost = cost.clone();
-        let ended = self.complete(&mut cost).ok()??;
-        Some(Permit::unlimited(self.core.clone(), cost, ended))
+        if let Some(ended) = self.complete(&mut cost).ok()? {
+            return Some(Permit::unlimited(self.core.clone(), cost, ended));
+        }
+        let (mut state, now) = self.core.enter();
+        let acquired = state.take_first(now, &cost);
+        drop(state);
+        Some(Permit::new(self.core.clone(), cost, acquired.ok()?, now))
     }
 
     /// Waits for a permit on this thread, which must not be one that drives other tasks.
