@@ -336,22 +336,26 @@ fn a_search_is_seldom_refused_and_finds_nine_tenths_of_a_gateways_limit() {
 
 #[test]
 fn a_probe_of_a_gateway_proposes_no_rate_above_its_limit_nor_a_period_below_it() {
-    let line_within = |gateway: &Server, refusals: u32| {
+    let probed = |gateway: &Server, refusals: u32| {
         let network = Delays::of(0..=1, gateway.port, 1);
         let flags = format!("{}/page.json --refusals {refusals}", network.url());
-        let probe = throng("probe").flags(&flags).exits(0);
+        throng("probe").flags(&flags).start().ends()
+    };
+    let found = |probe: Ended| {
+        let probe = probe.with_code(0);
         let line = probe.stdout.lines().find(|line| line.starts_with("--rate "));
         line.unwrap_or_else(|| panic!("{}", probe.stdout)).to_owned()
     };
-    let line = |gateway: &Server| line_within(gateway, 3);
+    let line = |gateway: &Server| found(probed(gateway, 3));
     let express = |headers| line(&express_in("5000", "express-rate-limit", headers));
     thread::scope(|threads| {
         threads.spawn(|| assert_eq!(express("draft-7"), "--rate 20/5s"));
         threads.spawn(|| assert_eq!(express("draft-8"), "--rate 20/5s"));
         threads.spawn(|| {
             // Where the machine stands still while the bucket is emptied, more comes back meanwhile
-            // than can be known: then it is looked at again.
-            let mut lines = (0..TRIES).map(|_| line(&nginx_with_burst()));
+            // than can be known, or so much that the probe says so: then it is looked at again.
+            let probes = (0..TRIES).map(|_| probed(&nginx_with_burst(), 3));
+            let mut lines = probes.filter(|probe| probe.code == Some(0)).map(found);
             let fits = |line: &String| {
                 let burst = line.split_once("--burst ").and_then(|(_, it)| it.parse().ok());
                 let is_slower = (0.4..=1.0).contains(&(rate_of(line) / 20.0));
@@ -368,7 +372,7 @@ fn a_probe_of_a_gateway_proposes_no_rate_above_its_limit_nor_a_period_below_it()
         });
         // It states no pause, so that each look costs a refusal.
         threads.spawn(|| {
-            let line = line_within(&haproxy(), 6);
+            let line = found(probed(&haproxy(), 6));
             assert!(rate_of(&line) <= 10.0, "{line}");
         });
     });
