@@ -269,6 +269,15 @@ impl RunContext {
         }
     }
 
+    /// For how long a limit's units have counted as used since the store of the shared limits knew
+    /// nothing of the time before its start.
+    fn unknown_for(&self) -> Duration {
+        match self.sharing.get() {
+            Some(RunSharing::Shared { store, .. }) => store.unknown_for(),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Number of other runs that have shared this limit with the run.
     pub fn other_runs(&self, limit: &str) -> u64 {
         match self.sharing.get() {
@@ -310,6 +319,7 @@ impl RunContext {
             other_runs: metrics::largest(shares)
                 .and_then(|first| first.name.as_deref())
                 .map_or(0, |limit| self.other_runs(limit)),
+            unknown_use: self.unknown_for(),
             has_answers: self.metrics.sending().answered > 0,
             has_processes: self.remote.get().is_some(),
         };

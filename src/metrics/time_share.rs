@@ -6,13 +6,15 @@ use jiff::Zoned;
 use serde::{Serialize, Serializer};
 
 use super::counters::{TimeByReason, WaitReason};
-use crate::limit::{BlockedTime, BlockerKind};
+use crate::limit::{BlockedTime, BlockerKind, duration};
 use crate::wording::worded;
 
 /// Shortest time for which advice is given, in seconds of all workers together.
 const LONG_ENOUGH: f64 = 1.0;
 /// Smallest share of lost requests that the advice is about.
 const LARGE: f64 = 0.1;
+/// Smallest part of the time at a limit that is told as the reason for it.
+const LARGE_PART: f64 = 0.5;
 
 /// The reason of a worker that has ended before others, which nothing holds up.
 const NO_ROWS: &str = "idle";
@@ -127,6 +129,9 @@ pub struct RunSetup {
     pub keys: usize,
     /// Other runs that shared the limit which binds.
     pub other_runs: u64,
+    /// For how long the units of a limit counted as used since the store of the shared limits did
+    /// not know what was used before.
+    pub unknown_use: Duration,
     /// Answers that refused a request.
     pub refused: u64,
     /// Whether the server has answered anything.
@@ -203,6 +208,10 @@ fn help(share: &TimeShare, setup: &RunSetup) -> String {
         ("limit", Some(BlockerKind::KeyLimit)) => {
             "more workers will not help; rows of more keys at a time would".into()
         }
+        ("limit", _) if setup.unknown_use.as_secs_f64() > share.seconds * LARGE_PART => format!(
+            "for {} all of it counted as used, since the store of the shared limits did not know what was used before",
+            duration::rounded(setup.unknown_use)
+        ),
         ("limit", _) if setup.other_runs > 0 => {
             let runs = if setup.other_runs == 1 { "another run" } else { "other runs" };
             format!("more workers will not help; {runs} of the account shared it")
@@ -335,6 +344,9 @@ mod tests {
         let sync = RunSetup { in_flight: 1, ..setup };
         assert!(actual("server", None, sync).contains("--mode async"));
         assert!(actual("work", None, setup).ends_with("each core has one"));
+        let new_store = RunSetup { unknown_use: Duration::from_secs(61), other_runs: 1, ..setup };
+        let told = actual("limit", Some(BlockerKind::Limit), new_store);
+        assert!(told.contains("for 1 m 1 s all of it counted as used"), "{told}");
         let unanswered = RunSetup { has_answers: false, ..setup };
         assert!(actual("server", None, unanswered).ends_with("; nothing was answered"));
         let few = RunSetup { workers: 1, ..setup };

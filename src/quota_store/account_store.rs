@@ -184,6 +184,15 @@ impl AccountStore {
         store.unknown_use()
     }
 
+    /// For how long a limit's units have counted as used since a store on the network knew nothing of
+    /// the time before its start.
+    pub fn unknown_for(&self) -> Duration {
+        match self {
+            AccountStore::Machine(_) => Duration::ZERO,
+            AccountStore::Remote { store, .. } => store.unknown_for(),
+        }
+    }
+
     /// Ends the run, once its limiters are closed.
     pub fn end(&self) {
         match self {

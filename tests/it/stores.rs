@@ -237,6 +237,9 @@ fn a_run_says_that_a_store_does_not_know_what_was_used_and_until_when_it_waits_f
     let said = "the store of the shared limits does not know what was used of 20/1s before";
     assert_eq!(ended.stderr.matches(said).count(), 1, "{}", ended.stderr);
     ended.says("throng: nothing is sent until ");
+    ended.says(
+        " all of it counted as used, since the store of the shared limits did not know what was",
+    );
     let events = machines.place.read("events.jsonl");
     let events = events.lines().map(|line| serde_json::from_str(line).unwrap());
     let mut events: Vec<serde_json::Value> = events.collect();

@@ -31,6 +31,8 @@ pub struct Mailbox {
     /// The limit whose units count longest as used since the store knows nothing of the time before,
     /// and until when.
     unknown: Option<(String, Time)>,
+    /// For how long all units of a limit have counted as used for that reason, or will.
+    unknown_for: Duration,
     slots_made: u64,
     sequence: u64,
     on_its_way: Option<OnItsWay>,
@@ -73,6 +75,7 @@ impl Mailbox {
             unclaimed: BTreeSet::new(),
             most_others: BTreeMap::new(),
             unknown: None,
+            unknown_for: Duration::ZERO,
             slots_made: 0,
             sequence: 0,
             on_its_way: None,
@@ -110,6 +113,13 @@ impl Mailbox {
     pub fn unknown(&self, now: Time) -> Option<(String, Duration)> {
         let (limit, until) = self.unknown.as_ref().filter(|(_, until)| *until > now)?;
         Some((limit.clone(), until.since(now)))
+    }
+
+    /// For how long a limit's units have counted as used since the store knew nothing of the time
+    /// before.
+    pub fn unknown_for(&self, now: Time) -> Duration {
+        let left = self.unknown(now).map_or(Duration::ZERO, |(_, left)| left);
+        self.unknown_for.saturating_sub(left)
     }
 
     /// Whether nothing is left to send.
@@ -250,6 +260,7 @@ impl Mailbox {
                 let until = answer.unknown.map(|unknown| now.after(of_millis(unknown)));
                 let known = self.unknown.as_ref().map(|(_, until)| *until);
                 if let Some(until) = until.filter(|until| Some(*until) > known) {
+                    self.unknown_for += until.since(known.map_or(now, |known| known.max(now)));
                     self.unknown = Some((slot.quota.name.clone(), until));
                 }
             }

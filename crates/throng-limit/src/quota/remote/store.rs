@@ -84,6 +84,13 @@ impl RemoteQuotaStore {
         locked(&self.session.shared.mailbox).unknown(now())
     }
 
+    /// For how long a limit's units have counted as used since the store knew nothing of the time
+    /// before.
+    #[must_use]
+    pub fn unknown_for(&self) -> Duration {
+        locked(&self.session.shared.mailbox).unknown_for(now())
+    }
+
     /// Number of exchanges with the store until now.
     #[must_use]
     pub fn exchanges(&self) -> u64 {
