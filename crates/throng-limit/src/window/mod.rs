@@ -14,6 +14,7 @@
 //! [`adapt`](crate::adapt).
 
 pub mod calendar;
+pub mod estimated;
 mod observed_rate;
 pub mod slots;
 pub mod smoother;
@@ -225,7 +226,9 @@ impl<S: WindowKind> Window<S> {
             return Availability::Never;
         }
         self.slots.count_until(end, hold);
-        Availability::At(self.span.relief(end))
+        let relief = self.span.relief(end);
+        self.slots.relieved_at(relief);
+        Availability::At(relief)
     }
 
     /// The attempt's answer was seen, whatever it says. Gives when others may have its units.

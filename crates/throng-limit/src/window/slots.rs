@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::limiter::{Availability, Reservation, UnitsState};
 use crate::time::Time;
+use crate::window::estimated::{Estimate, Estimated};
 
 /// Number of slots up to which times are exact.
 const EXACT: u64 = 4_096;
@@ -28,17 +29,6 @@ pub struct Slots {
     late: Timeline,
     peak: u64,
     estimated: Estimated,
-}
-
-/// What an estimate of the free slots has found, as long as it holds: it takes long.
-#[derive(Debug, Clone, Copy, Default)]
-struct Estimated {
-    /// Units that are free; perhaps more are by now.
-    free: u64,
-    /// Whether all that were free have been taken.
-    is_used_up: bool,
-    /// When so many units are free, if nothing changes before.
-    blocked: Option<(u64, Time)>,
 }
 
 impl Slots {
@@ -80,51 +70,31 @@ impl Slots {
         self.release(now);
         self.in_flight += units;
         self.peak = self.peak.max(self.used());
-        let free = self.estimated.free.saturating_sub(units);
-        self.estimated = Estimated { free, is_used_up: free == 0, blocked: None };
+        self.estimated.taken(now, units);
         Reservation::new(units)
     }
 
-    /// When so many are free by an estimate of the units that are not: `estimate` gives that of
-    /// all that are counted now, and `at_most` when it is no larger than so many. Neither is asked
-    /// for what is known. A unit counts for no more once it is answered than in flight.
-    pub fn earliest_by(
-        &mut self,
-        now: Time,
-        units: u64,
-        estimate: impl FnOnce(&[(Time, u64)]) -> u64,
-        at_most: impl FnOnce(&[(Time, u64)], u64) -> Time,
-    ) -> Availability {
+    /// When so many are free by an estimate of the units that are counted, by which a unit counts
+    /// for no more once it is answered than in flight.
+    pub fn earliest_by(&mut self, now: Time, units: u64, by: &impl Estimate) -> Availability {
         if units > self.units {
             return Availability::Never;
         }
         let Some(most) = self.units.checked_sub(self.in_flight + units) else {
             return Availability::AfterAnAnswer;
         };
-        match self.estimated {
-            Estimated { free, .. } if free >= units => return Availability::Now,
-            Estimated { blocked: Some((known, time)), .. } if known == units && now < time => {
-                return Availability::At(time);
-            }
-            _ => {}
-        }
-        let was_used_up = std::mem::take(&mut self.estimated).is_used_up;
-        let counted = self.counted(now);
-        if let Some(used) = (!was_used_up).then(|| estimate(counted)).filter(|used| *used <= most) {
-            self.estimated.free = most - used + units;
-            return Availability::Now;
-        }
-        let time = at_most(counted, most);
-        if time <= now {
-            return Availability::Now;
-        }
-        self.estimated.blocked = Some((units, time));
-        Availability::At(time)
+        self.release(now);
+        let counted = self.counted.entries.make_contiguous();
+        self.estimated.earliest(now, units, most, counted, by)
+    }
+
+    /// Units that were in flight may hold up others less from this time on.
+    pub fn relieved_at(&mut self, time: Time) {
+        self.estimated.relieved_at(time);
     }
 
     /// Counts the units of an attempt until this time.
     pub fn count_until(&mut self, until: Time, hold: &mut Reservation) {
-        self.estimated.blocked = None;
         if hold.place != UnitsState::InFlight {
             self.estimated = Estimated::default();
         }
