@@ -111,6 +111,13 @@ impl Cost {
                 .all(|unit| self.units_of(unit) <= other.units_of(unit))
     }
 
+    /// Whether limits that block the other cost block this one, too: it is no less in any unit, and
+    /// wants the same key of the pool.
+    pub(crate) fn is_at_least(&self, other: &Cost) -> bool {
+        self.pool_key == other.pool_key
+            && (self.units == other.units || other.is_smaller_than(self))
+    }
+
     /// Looks all names up among the limiter's units.
     ///
     /// # Errors

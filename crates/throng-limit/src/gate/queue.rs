@@ -124,11 +124,13 @@ impl WaitQueue {
         ready.or_else(|| self.parked.keys().next().map(|(_, ticket)| *ticket))
     }
 
-    /// Whether the waiter has no other with the same keys before it.
+    /// Whether no waiter with the same keys has to go before this one: it is their first, or it
+    /// costs less than their first.
     #[must_use]
-    pub fn is_first(&self, ticket: Ticket, cost: &Cost) -> bool {
+    pub fn may_be_next(&self, ticket: Ticket, cost: &Cost) -> bool {
         let queue = self.queues.get(&cost.keys);
-        queue.is_some_and(|queue| queue.first() == Some(ticket))
+        let first = queue.and_then(|queue| queue.waiting.first_key_value());
+        first.is_some_and(|(first, of_first)| *first == ticket || cost.is_smaller_than(of_first))
     }
 
     /// An attempt with these keys has ended: queues that one of the keys blocks may go on.
@@ -271,8 +273,17 @@ impl WaitQueue {
         let left = MAX_OVERTAKEN.saturating_sub(queue.overtaken) as usize;
         let behind = queue.waiting.iter().skip(1).take(LOOKAHEAD);
         let smaller = behind.filter(|(_, cost)| cost.is_smaller_than(&first));
+        // What costs no less than one that may not go may not go either.
+        let mut blocked: Option<&Cost> = None;
         let past: Vec<(Ticket, Acquired)> = smaller
-            .filter_map(|(&ticket, cost)| Some((ticket, limits.take(now, cost).ok()?)))
+            .filter_map(|(&ticket, cost)| {
+                if blocked.is_some_and(|blocked| cost.is_at_least(blocked)) {
+                    return None;
+                }
+                let acquired = limits.take(now, cost);
+                blocked = if acquired.is_err() { Some(cost) } else { blocked };
+                Some((ticket, acquired.ok()?))
+            })
             .take(left)
             .collect();
         queue.overtaken += past.len() as u32;

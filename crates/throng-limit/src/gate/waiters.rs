@@ -126,9 +126,7 @@ impl Waiters {
         let ticket = self.queue.join(cost);
         let waiter = Waiter { waker: waker.clone(), turn: Turn::Waits };
         self.waiters.insert(ticket, waiter);
-        // A waiter behind others with the same keys can't go before them.
-        let may_go = self.queue.is_first(ticket, cost) || cost.has_costs();
-        if may_go || self.is_overdue(now) {
+        if self.queue.may_be_next(ticket, cost) || self.is_overdue(now) {
             self.dispatch(now, limits, Some(ticket));
         }
         ticket
