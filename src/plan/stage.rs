@@ -289,6 +289,11 @@ impl Stage {
         Ok((request, cost))
     }
 
+    /// The cost of every request, where it is the same for all, and the limits can keep it.
+    pub(super) fn fixed_cost(&self) -> Option<&Cost> {
+        self.fixed_cost.as_ref()
+    }
+
     /// The cost of a row's request.
     pub(crate) fn cost(&self, row: &Row, request: &Request<Bytes>) -> Result<Cost, Failure> {
         if let Some(same) = &self.fixed_cost {

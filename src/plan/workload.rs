@@ -111,11 +111,9 @@ pub fn of(
     };
     let (policy, at_once) = (&stage.policy, stage.batch_size() as u64);
     let mut sum = WorkSum::new(policy).with_money(stage.prices.as_ref(), money_left);
-    if policy.cost().is_empty() && policy.scopes().is_empty() {
+    if let Some(cost) = cost_of_all(stage) {
         let left = left.count(rows);
-        let is_one = |unit| u64::from(unit == 0 || policy.is_limited(unit));
-        let one = Cost::new((0..policy.units().len()).map(is_one), []);
-        sum.add_same(&one, left, left.div_ceil(at_once), at_once);
+        sum.add_same(&cost, left, left.div_ceil(at_once), at_once);
         return Ok(Some(sum.work()));
     }
     let mut rows = source.rows()?.filter(|row| row.as_ref().map_or(true, |row| left.has(row)));
@@ -130,6 +128,16 @@ pub fn of(
             None => sum.add_free(some.len() as u64),
         }
     }
+}
+
+/// The cost of each request, where no row tells it.
+fn cost_of_all(stage: &Stage) -> Option<Cost> {
+    let policy = &stage.policy;
+    if policy.cost().is_empty() && policy.scopes().is_empty() {
+        let is_one = |unit| u64::from(unit == 0 || policy.is_limited(unit));
+        return Some(Cost::new((0..policy.units().len()).map(is_one), []));
+    }
+    stage.fixed_cost().cloned()
 }
 
 /// The cost of a row's request; none for a row without a request, which will fail.

@@ -46,8 +46,8 @@ pub(super) struct CostTemplates {
 /// How the cost of a request in one unit is known.
 #[derive(Debug)]
 enum UnitCost {
-    /// It is one.
-    One,
+    /// It is the same for all requests.
+    Fixed(u64),
     /// An expression gives it.
     Rendered(Template),
     /// It is estimated by the length of the request, and by what answers tell.
@@ -83,16 +83,20 @@ impl CostTemplates {
         for (unit, text) in &costs.costs {
             let key = format!("limit.cost.{unit} (--cost)");
             let cost = match text.as_deref().map(str::trim) {
-                None => UnitCost::One,
+                None => UnitCost::Fixed(1),
                 Some(AUTO) => {
                     UnitCost::Auto(AutoCost { part: TokenPart::of(unit), ratio: Mutex::default() })
                 }
-                Some(text) => {
-                    let template = templates.add(EscapeContext::Text, &of_value(text));
-                    let template = template.map_err(|why| wrong(&key, &why))?;
-                    compiled.check(&key, templates.paths_used(template))?;
-                    UnitCost::Rendered(template)
-                }
+                // An expression takes a hundred times longer.
+                Some(text) => match whole_number(text) {
+                    Some(units) => UnitCost::Fixed(units),
+                    None => {
+                        let template = templates.add(EscapeContext::Text, &of_value(text));
+                        let template = template.map_err(|why| wrong(&key, &why))?;
+                        compiled.check(&key, templates.paths_used(template))?;
+                        UnitCost::Rendered(template)
+                    }
+                },
             };
             compiled.costs.push((unit.clone(), cost));
         }
@@ -115,9 +119,14 @@ impl CostTemplates {
 
     /// The cost of every request, where it is the same for all.
     pub fn fixed(&self) -> Option<RequestCost> {
-        let is_same = self.scopes.is_empty()
-            && self.costs.iter().all(|(_, cost)| matches!(cost, UnitCost::One));
-        is_same.then(|| RequestCost { units: vec![1; self.costs.len()], keys: Vec::new() })
+        if !self.scopes.is_empty() {
+            return None;
+        }
+        let units = self.costs.iter().map(|(_, cost)| match cost {
+            UnitCost::Fixed(units) => Some(*units),
+            UnitCost::Rendered(_) | UnitCost::Auto(_) => None,
+        });
+        Some(RequestCost { units: units.collect::<Option<_>>()?, keys: Vec::new() })
     }
 
     /// The cost of this request.
@@ -134,7 +143,7 @@ impl CostTemplates {
             scope
         };
         let units = self.costs.iter().map(|(unit, cost)| match cost {
-            UnitCost::One => Ok(1),
+            UnitCost::Fixed(units) => Ok(*units),
             UnitCost::Auto(cost) => Ok(cost.ratio().apply(cost.part.tokens(request.body()))),
             UnitCost::Rendered(cost) => scope
                 .render(*cost)
@@ -162,7 +171,7 @@ impl CostTemplates {
     pub fn estimated(&self) -> impl Iterator<Item = (&str, &'static str)> {
         self.costs.iter().filter_map(|(unit, cost)| match cost {
             UnitCost::Auto(cost) => Some((unit.as_str(), cost.part.describe())),
-            UnitCost::One | UnitCost::Rendered(_) => None,
+            UnitCost::Fixed(_) | UnitCost::Rendered(_) => None,
         })
     }
 
@@ -174,7 +183,7 @@ impl CostTemplates {
                 let ratio = cost.ratio();
                 Some((unit.as_str(), ratio.answers(), ratio.factor()))
             }
-            UnitCost::One | UnitCost::Rendered(_) => None,
+            UnitCost::Fixed(_) | UnitCost::Rendered(_) => None,
         })
     }
 
@@ -216,6 +225,12 @@ fn for_engine(request: &Request<Bytes>) -> Value {
 /// The template of an expression, which may be one already.
 fn of_value(text: &str) -> String {
     if text.contains("{{") { text.to_owned() } else { format!("{{{{ {text} }}}}") }
+}
+
+/// The number of units that a text of digits is, if it is one.
+fn whole_number(text: &str) -> Option<u64> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    amount(text).ok().filter(|_| is_number)
 }
 
 /// A number of units, rounded up to a whole one.
@@ -318,6 +333,17 @@ mod tests {
         ] {
             let price = price(cost, scope).unwrap();
             assert_eq!((price.units, &*price.keys[0]), (vec![1, units], key));
+        }
+    }
+
+    #[test]
+    fn a_number_is_the_cost_of_every_request() {
+        for (cost, fixed) in [(" 100 ", Some(100)), ("100 + 0", None), ("", None), ("0.5", None)] {
+            let costs = vec![("requests".into(), None), ("tokens".into(), Some(cost.into()))];
+            let costs = CostExpressions { costs, ..CostExpressions::default() };
+            let compiled = CostTemplates::new(&costs, &mut Templates::new());
+            let of_all = compiled.ok().and_then(|compiled| compiled.fixed());
+            assert_eq!(of_all.map(|cost| cost.units), fixed.map(|units| vec![1, units]), "{cost}");
         }
     }
 
