@@ -65,17 +65,17 @@ impl AccountFiles {
         Ok(AccountFiles { own, others: Vec::new(), listed: None })
     }
 
-    /// Opens the files of other limits, if one was added or removed since they were listed:
-    /// those that are not this run's own, and whose content `is_other` knows.
+    /// Opens the files of other limits, unless they are listed: those that are not this run's own,
+    /// and whose content `is_other` knows.
     pub fn list(
         &mut self,
         is_own: impl Fn(&Path) -> bool,
         is_other: impl Fn(&Contents) -> bool,
     ) -> io::Result<()> {
-        let changed = self.changed()?;
-        if self.listed == Some(changed) {
+        if self.listed.is_some() {
             return Ok(());
         }
+        let changed = changed(self.directory())?;
         let mut known = std::mem::take(&mut self.others);
         let paths = limit_paths(self.directory())?.into_iter();
         for path in paths.filter(|path| path != self.own.path() && !is_own(path)) {
@@ -103,9 +103,10 @@ impl AccountFiles {
     }
 
     /// Locks all files in the order of their paths, as all runs do; none if another run
-    /// holds one, or has joined or left the account since they were listed.
+    /// holds one, or has joined or left the account since they were listed: then they are listed
+    /// anew before the next time.
     pub fn lock(&mut self) -> io::Result<Option<LockedFiles<'_>>> {
-        let (directory, listed) = (self.directory().to_owned(), self.listed);
+        let directory = self.directory().to_owned();
         let before = self.others.partition_point(|other| other.file.path() < self.own.path());
         let (before, after) = self.others.split_at_mut(before);
         let mut others = Vec::new();
@@ -116,7 +117,8 @@ impl AccountFiles {
         if !lock_others(after, &mut others)? {
             return Ok(None);
         }
-        if listed.is_some() && listed != Some(changed(&directory)?) {
+        if self.listed.is_some() && self.listed != Some(changed(&directory)?) {
+            self.listed = None;
             return Ok(None);
         }
         let contents = own.contents().cloned();
@@ -126,10 +128,6 @@ impl AccountFiles {
     /// The account's directory.
     fn directory(&self) -> &Path {
         self.own.path().parent().unwrap_or(self.own.path())
-    }
-
-    fn changed(&self) -> io::Result<SystemTime> {
-        changed(self.directory())
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::quota::clocks::{ClockSnapshot, line, micros, off_line, on_line, signed};
 use crate::quota::terms::{Lifetime, Quota};
+use crate::quota::units_by_time;
 use crate::time::Time;
 use crate::window::two_windows::TwoWindows;
 
@@ -23,13 +24,14 @@ pub struct Arrivals {
     #[serde(default)]
     resolution: u64,
     /// Units that have arrived, by their latest time of arrival.
+    #[serde(with = "units_by_time")]
     arrived: Vec<(u64, u64)>,
     /// When all that has been poured into a bucket will have leaked.
     #[serde(default, skip_serializing_if = "is_zero")]
     empty: u64,
     /// Units that count no more here, by their time of arrival, for limits with longer
     /// periods that a run may state later.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "units_by_time")]
     past: Vec<(u64, u64)>,
     /// A reset that the server announced: earlier arrivals don't count after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

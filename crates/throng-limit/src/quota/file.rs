@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::quota::lock::{is_at, release, take};
+use crate::quota::lock::{FileId, release, take};
 use crate::quota::state::QuotaState;
 
 /// Length of a header.
@@ -49,6 +49,7 @@ pub struct Contents {
 pub struct LimitFile {
     path: PathBuf,
     file: File,
+    id: FileId,
     /// Whether the file has no content yet, and another name.
     is_new: bool,
     /// The content that was read or written last, and its number.
@@ -70,22 +71,24 @@ struct Header {
 }
 
 impl LimitFile {
+    fn of(path: &Path, file: File, is_new: bool) -> io::Result<LimitFile> {
+        let id = FileId::of(&file)?;
+        Ok(LimitFile { path: path.to_owned(), file, id, is_new, known: None })
+    }
+
     /// Creates a limit's file, which has its name once its first content is written. One run at
     /// a time creates a file.
     pub fn create(path: &Path) -> io::Result<LimitFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
-        let file = options.open(name_before(path))?;
-        Ok(LimitFile { path: path.to_owned(), file, is_new: true, known: None })
+        LimitFile::of(path, options.open(name_before(path))?, true)
     }
 
     /// Opens a limit's file, if it exists.
     pub fn open_existing(path: &Path) -> io::Result<Option<LimitFile>> {
         check_regular(path)?;
         match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(file) => {
-                Ok(Some(LimitFile { path: path.to_owned(), file, is_new: false, known: None }))
-            }
+            Ok(file) => LimitFile::of(path, file, false).map(Some),
             // A link that leads nowhere is not replaced.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
             Err(error) => Err(error),
@@ -140,7 +143,7 @@ impl LimitFile {
             return Ok(Some(0));
         }
         let number = self.read()?;
-        if is_at(&self.file, &self.path) {
+        if self.id.is_at(&self.path) {
             return Ok(Some(number));
         }
         // A run that had no more use for it may have removed it.
@@ -278,7 +281,7 @@ pub fn read(path: &Path) -> io::Result<Option<Contents>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut limit = LimitFile { path: path.to_owned(), file, is_new: false, known: None };
+    let mut limit = LimitFile::of(path, file, false)?;
     // A content that is replaced while it is read is read again.
     let mut tries = TRIES;
     while let Err(error) = limit.read() {

@@ -1,6 +1,6 @@
 //! Locks of files and directories, which end with the process.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -47,10 +47,30 @@ pub fn release(file: &File) {
     let _ = flock(file, FlockOperation::Unlock);
 }
 
-/// Whether this open file is the one that the path leads to.
-pub fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), path.metadata()) {
-        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
-        _ => false,
+/// Which file it is, whatever leads to it, for as long as it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    number: u64,
+}
+
+impl FileId {
+    /// That of an open file.
+    pub fn of(file: &File) -> io::Result<FileId> {
+        Ok(FileId::new(&file.metadata()?))
     }
+
+    fn new(metadata: &Metadata) -> FileId {
+        FileId { device: metadata.dev(), number: metadata.ino() }
+    }
+
+    /// Whether the path leads to this file.
+    pub fn is_at(self, path: &Path) -> bool {
+        path.metadata().is_ok_and(|metadata| FileId::new(&metadata) == self)
+    }
+}
+
+/// Whether this open file is the one that the path leads to.
+fn is_at(file: &File, path: &Path) -> bool {
+    FileId::of(file).is_ok_and(|id| id.is_at(path))
 }

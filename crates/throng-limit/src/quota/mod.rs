@@ -3,8 +3,8 @@
 //! [`LeasedLimiter`] is a limit whose units are leased from a [`QuotaStore`].
 //!
 //! The arithmetic of a store is pure: `account` has the rules by which a run shares the limits
-//! of an account, `state` is one of these limits, with the `arrivals` that it counts and the
-//! `turns` of runs that wait; `clocks` are those that its times are by.
+//! of an account, `state` is one of these limits, with the `arrivals` that it counts, whose text
+//! `units_by_time` has, and the `turns` of runs that wait; `clocks` are those that its times are by.
 //!
 //! `store` keeps the states in files for all runs on a machine: `handle` leases from one of
 //! them, `account_files` locks them together, `file` reads and writes one, `lock` has the locks. `runs` knows which
@@ -50,6 +50,7 @@ mod terms;
 pub use terms::Quota;
 pub(crate) use terms::SharedTerms;
 mod turns;
+mod units_by_time;
 #[cfg(test)]
 pub(crate) use self::account::{OtherLimit, Participant, quota_of};
 pub use clocks::ClockSnapshot;

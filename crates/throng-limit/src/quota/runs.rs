@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::quota::file::FileError;
-use crate::quota::lock;
+use crate::quota::lock::{self, FileId};
 use crate::time::{Time, now};
 
 /// The registration of this process's run.
@@ -15,8 +15,9 @@ pub struct RunRegistry {
     directory: PathBuf,
     id: String,
     names: AtomicU64,
-    /// The locked file.
-    file: File,
+    /// The file, which is locked for as long as it is open, and which one it is.
+    _file: File,
+    file_id: FileId,
 }
 
 impl RunRegistry {
@@ -30,7 +31,8 @@ impl RunRegistry {
         let Some(file) = lock::take_lock(&directory.join(&id))? else {
             return Err(io::Error::other("another run has the same name"));
         };
-        Ok(RunRegistry { directory: directory.to_owned(), id, names: AtomicU64::new(0), file })
+        let (directory, file_id) = (directory.to_owned(), FileId::of(&file)?);
+        Ok(RunRegistry { directory, id, names: AtomicU64::new(0), _file: file, file_id })
     }
 
     /// A new name for a handle of this run, which leases units by itself.
@@ -50,8 +52,7 @@ impl RunRegistry {
 
     /// Checks that other runs can see that this one lives.
     pub fn check_registered(&self) -> io::Result<()> {
-        let path = self.directory.join(&self.id);
-        if lock::is_at(&self.file, &path) {
+        if self.file_id.is_at(&self.directory.join(&self.id)) {
             return Ok(());
         }
         let text = "something else has removed the file that shows that this run goes on";
