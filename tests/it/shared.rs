@@ -269,6 +269,8 @@ fn a_run_that_begins_once_the_state_is_deleted_knows_what_was_sent() {
 fn without_its_state_a_run_ends_and_says_why() {
     let account = Account::new(&["30/3s"]);
     let runs = ["a.jsonl", "b.jsonl"].map(|it| account.run("30/3s", it, 1_000).start());
+    let registered = account.place.path("state/throng/quotas/runs");
+    until("both", || fs::read_dir(&registered).is_ok_and(|files| files.count() == 2));
     until("requests", || account.requests() >= 20);
     remove_state(&account);
     for running in runs {
