@@ -190,13 +190,12 @@ impl Writer {
         flushed.map(|_| ()).and(closed).and(synced).and(ended)
     }
 
-    /// Finishes it, and makes the product of its journal: all rows have their record. `failed`
-    /// of them failed, and `missing` are without values.
+    /// Makes the product of the journal of a writer that is finished: all rows have their record.
+    /// `failed` of them failed, and `missing` are without values.
     ///
     /// # Errors
     /// When the product can't be made; the records are safe.
     pub fn complete(&mut self, failed: u64, missing: u64) -> Result<(), SinkError> {
-        self.finish()?;
         let made = self.ending.make(failed).map_err(SinkError::Failed)?;
         if let Some(held) = &mut self.held {
             held.says.complete = true;
