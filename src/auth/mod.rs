@@ -164,11 +164,12 @@ impl Signer {
 }
 
 fn scheme(settings: &Settings, context: &RenderContext<'_>) -> Result<Box<dyn Scheme>, Error> {
-    let name = settings.get("kind").and_then(Value::as_str).unwrap_or("");
-    let entry = SCHEMES.iter().find(|entry| entry.name == name);
+    let kind = settings.get("kind");
+    let entry = SCHEMES.iter().find(|entry| kind.and_then(Value::as_str) == Some(entry.name));
     let entry = entry.ok_or_else(|| {
         let names = SCHEMES.each_ref().map(|entry| entry.name).join(", ");
-        Error::plan(format!("auth.kind (--auth kind=…) is {name:?}: choose one of {names}"))
+        let what = kind.map_or_else(|| "missing".to_owned(), Value::to_string);
+        Error::plan(format!("auth.kind (--auth kind=…) is {what}: choose one of {names}"))
     })?;
     (entry.build)(&SchemeSettings::new(settings, *context))
 }
@@ -222,6 +223,10 @@ mod tests {
             (
                 serde_json::json!({"kind": "beaver"}),
                 "auth.kind (--auth kind=…) is \"beaver\": choose one of header, basic",
+            ),
+            (
+                serde_json::json!({"token": "x"}),
+                "auth.kind (--auth kind=…) is missing: choose one of header, basic",
             ),
             (
                 serde_json::json!({"kind": "bearer"}),
