@@ -60,11 +60,20 @@ struct KeyQueue {
     parked: Option<Option<Time>>,
 }
 
+/// The units that a waiter is given.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Given {
+    /// What it asked for.
+    pub cost: Cost,
+    /// What it was given.
+    pub acquired: Acquired,
+}
+
 /// What a look at the queue has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Dispatched {
-    /// The waiters that left the queue, in order, with what each asked for and was given.
-    pub turns: Vec<(Ticket, Cost, Result<Acquired, AcquireError>)>,
+    /// The waiters that left the queue, in order, with what each was given, which is large.
+    pub turns: Vec<(Ticket, Result<Box<Given>, AcquireError>)>,
     /// When to look again, unless something happens before.
     pub next: Option<Time>,
     /// What blocks the first waiter that is left.
@@ -242,8 +251,11 @@ impl WaitQueue {
             };
             let cost = entry.remove();
             self.waiting -= 1;
-            let acquired = acquired.map_err(|blocked| limits.denial(now, &cost, &blocked));
-            dispatched.turns.push((last, cost, acquired));
+            let given = match acquired {
+                Ok(acquired) => Ok(Box::new(Given { cost, acquired })),
+                Err(blocked) => Err(limits.denial(now, &cost, &blocked)),
+            };
+            dispatched.turns.push((last, given));
         }
         if blocked.is_none() || last != first {
             self.change_first(first, keys);
@@ -289,7 +301,7 @@ impl WaitQueue {
         queue.overtaken += past.len() as u32;
         for (ticket, acquired) in past {
             if let Some(cost) = self.remove(ticket, keys) {
-                dispatched.turns.push((ticket, cost, Ok(acquired)));
+                dispatched.turns.push((ticket, Ok(Box::new(Given { cost, acquired }))));
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::error::AcquireError;
 use crate::gate::cost::{Acquired, Cost, ScopeKeys};
 use crate::gate::limit_set::LimitSet;
-use crate::gate::queue::{Ticket, WaitQueue, WaitStats};
+use crate::gate::queue::{Given, Ticket, WaitQueue, WaitStats};
 use crate::limiter::Availability;
 use crate::outcome::End;
 use crate::time::Time;
@@ -70,13 +70,6 @@ enum Turn {
     Missed,
     /// The limits will never allow it.
     Denied(AcquireError),
-}
-
-/// The units that a waiter is given.
-#[derive(Debug)]
-struct Given {
-    cost: Cost,
-    acquired: Acquired,
 }
 
 impl Waiters {
@@ -193,11 +186,8 @@ impl Waiters {
         }
         self.pass_on_missed_turns(now, limits);
         let dispatched = self.queue.dispatch(now, limits);
-        for (ticket, cost, acquired) in dispatched.turns {
-            let turn = match acquired {
-                Ok(acquired) => Turn::Given(Box::new(Given { cost, acquired })),
-                Err(error) => Turn::Denied(error),
-            };
+        for (ticket, given) in dispatched.turns {
+            let turn = given.map_or_else(Turn::Denied, Turn::Given);
             self.give(now, ticket, turn, polled);
         }
         self.wake_at = dispatched.next;

@@ -49,8 +49,13 @@ impl Estimated {
         {
             return Availability::At(time);
         }
-        // At the same look, there are no more than were found.
         let is_used_up = self.used_up == Some(now);
+        if is_used_up && !by.release_resolution().is_zero() {
+            // What comes free next does so at the next such time, or later, which is seen then.
+            let next = now.after(Duration::from_nanos(1)).round_up(by.release_resolution());
+            self.blocked = Some((units, next));
+            return Availability::At(next);
+        }
         let used = (!is_used_up).then(|| by.of(counted));
         if let Some(used) = used.filter(|used| *used <= most) {
             *self = Estimated { free: most - used + units, ..Estimated::default() };
@@ -73,6 +78,7 @@ impl Estimated {
 
     /// A unit that was in flight may count for less from this time on.
     pub fn relieved_at(&mut self, time: Time) {
+        self.used_up = None;
         if let Some((_, until)) = &mut self.blocked {
             *until = time.min(*until);
         }
