@@ -94,19 +94,12 @@ impl Middleware for RateLimitMiddleware {
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        let mut permit = loop {
-            let cost = (self.cost)(&request);
-            let acquired = match &self.key {
-                Some(key) => self.limiter.keyed(&key(&request)).acquire(cost).await,
-                None => self.limiter.acquire(cost).await,
-            };
-            let mut permit = acquired.map_err(Error::middleware)?;
-            // Other machines may have used its units while this one slept.
-            if permit.sent_in_time() {
-                break permit;
-            }
-            permit.cancel();
+        let cost = (self.cost)(&request);
+        let acquired = match &self.key {
+            Some(key) => self.limiter.keyed(&key(&request)).acquire_sent(cost).await,
+            None => self.limiter.acquire_sent(cost).await,
         };
+        let mut permit = acquired.map_err(Error::middleware)?;
         match next.run(request, extensions).await {
             Ok(response) => {
                 permit.answered_with(response.status(), response.headers());

@@ -179,19 +179,12 @@ where
         let next = self.inner.clone();
         let (mut inner, rules) = (mem::replace(&mut self.inner, next), self.rules.clone());
         Box::pin(async move {
-            let mut permit = loop {
-                let cost = (rules.cost)(&request);
-                let acquired = match &rules.key {
-                    Some(key) => rules.limiter.keyed(&key(&request)).acquire(cost).await,
-                    None => rules.limiter.acquire(cost).await,
-                };
-                let mut permit = acquired.map_err(Error::Limit)?;
-                // Other machines may have used its units while this one slept.
-                if permit.sent_in_time() {
-                    break permit;
-                }
-                permit.cancel();
+            let cost = (rules.cost)(&request);
+            let acquired = match &rules.key {
+                Some(key) => rules.limiter.keyed(&key(&request)).acquire_sent(cost).await,
+                None => rules.limiter.acquire_sent(cost).await,
             };
+            let mut permit = acquired.map_err(Error::Limit)?;
             match inner.call(request).await {
                 Ok(response) => {
                     permit.answered_with(response.status(), response.headers());

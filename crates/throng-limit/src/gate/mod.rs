@@ -13,6 +13,7 @@ mod limiter_core;
 pub mod operator;
 pub mod permit;
 pub mod queue;
+mod sending;
 pub mod timer;
 pub mod waiters;
 
