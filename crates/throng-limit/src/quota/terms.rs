@@ -232,7 +232,9 @@ impl Quota {
     #[must_use]
     pub fn block(&self) -> u64 {
         let part = if self.is_durable() { 100 } else { 200 };
-        (self.units() / part).clamp(1, 1_000)
+        // A request may cost thousands of other units.
+        let most = if self.is_settled() { u64::MAX } else { 1_000 };
+        (self.units() / part).clamp(1, most)
     }
 
     /// How long leased units may be sent after the last exchange with the store.

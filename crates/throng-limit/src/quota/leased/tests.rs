@@ -55,6 +55,11 @@ fn known(told: &TenUnits) -> (u64, i64) {
 }
 
 #[test]
+fn units_of_which_a_request_costs_many_are_leased_in_larger_blocks() {
+    assert_eq!(["500000/1s", "500000 tokens/1s"].map(|rate| quota(rate).block()), [1_000, 2_500]);
+}
+
+#[test]
 fn nothing_is_taken_that_the_account_does_not_know_of() {
     let (mut leased, told) = leased();
     for n in 1..=10 {
