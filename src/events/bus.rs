@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use super::{Event, EventKind, EventsLost};
 
-/// Number of messages that may wait for the sampler. It looks at them at once.
-const MESSAGES: usize = 4_096;
+/// Number of messages that may wait for the sampler, which looks at them at once. The queue takes
+/// its memory at the start.
+const MESSAGES: usize = 1_024;
 
 /// Number of events that may wait for a subscriber.
 const EVENTS: usize = 16_384;
@@ -162,7 +163,8 @@ impl EventBus {
 
 impl Subscribers {
     fn add(&self) -> Subscription {
-        let (events, receiver) = async_channel::bounded(EVENTS);
+        // A bounded queue would take the memory of all its events at the start.
+        let (events, receiver) = async_channel::unbounded();
         let mut state = self.lock();
         if !state.is_over {
             if let Some(started) = &state.started {
@@ -189,7 +191,7 @@ impl Subscribers {
         let mut state = self.lock();
         for subscriber in state.all.drain(..) {
             // It comes even where it is one too many. A subscriber that is gone needs none.
-            let _ = subscriber.events.force_send(event.clone());
+            let _ = subscriber.events.try_send(event.clone());
         }
         state.is_over = true;
     }
@@ -210,18 +212,20 @@ impl Subscriber {
         if self.lost > 0 {
             let lost = EventKind::EventsLost(EventsLost { count: self.lost });
             let lost = Event { kind: lost, ..(**event).clone() };
-            if self.events.try_send(Arc::new(lost)).is_ok() {
+            if self.has_room() && self.events.try_send(Arc::new(lost)).is_ok() {
                 self.lost = 0;
             }
         }
-        match self.events.try_send(event.clone()) {
-            Ok(()) => true,
-            Err(async_channel::TrySendError::Full(_)) => {
-                self.lost += 1;
-                true
-            }
-            Err(async_channel::TrySendError::Closed(_)) => false,
+        if !self.has_room() {
+            self.lost += 1;
+            return !self.events.is_closed();
         }
+        self.events.try_send(event.clone()).is_ok()
+    }
+
+    /// Whether its queue takes one more event: only [`Subscribers`] adds any, under its lock.
+    fn has_room(&self) -> bool {
+        self.events.len() < EVENTS
     }
 }
 
