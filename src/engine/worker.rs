@@ -35,6 +35,11 @@ pub struct Worker {
     pub logs: RowLogs,
 }
 
+/// Maximum number of sockets of which a worker hears at a time. An answer that has come holds a
+/// buffer until its row's turn, while the connection has another one; and of more answers the
+/// first ones have left the processor's cache by then.
+const SOCKETS_AT_A_TIME: usize = 16;
+
 /// What a task does next.
 enum Work {
     /// Takes the rows of one request to their records.
@@ -82,6 +87,7 @@ impl Worker {
         let (rests, wakes, index) = (self.context.clone(), self.context.clone(), self.index);
         Builder::new_current_thread()
             .enable_all()
+            .max_io_events_per_tick(SOCKETS_AT_A_TIME)
             .on_thread_park(move || rests.metrics.idle(index))
             .on_thread_unpark(move || wakes.metrics.wake(index))
             .build()
