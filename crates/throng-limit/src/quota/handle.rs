@@ -36,6 +36,8 @@ pub struct FileQuotaHandle {
     reports: bool,
     others_lease: bool,
     searches: OtherSearches,
+    /// When it next checks that other runs can see that this one lives.
+    checks_at: Time,
     /// When it next adds what was sent to limits with long periods that no run states.
     keeps_up_at: Time,
     session: Arc<Session>,
@@ -44,6 +46,10 @@ pub struct FileQuotaHandle {
 /// Time after which a limit with a long period that no run states learns what was sent: less
 /// than that for which the other limits of an account remember it.
 const KEEP_UP: Duration = Duration::from_secs(240);
+
+/// Time between two checks that other runs can see that this one lives: if they can't, they count
+/// what it leases as used, and what it sends meanwhile when it reports it.
+const CHECK: Duration = Duration::from_millis(100);
 
 impl FileQuotaHandle {
     /// A handle of the limit in this file. If another run holds a lock, it opens the file when
@@ -63,6 +69,7 @@ impl FileQuotaHandle {
             reports: false,
             others_lease: false,
             searches: OtherSearches::default(),
+            checks_at: Time::ZERO,
             keeps_up_at: Time::ZERO,
             session: session.clone(),
             path,
@@ -176,7 +183,10 @@ impl FileQuotaHandle {
         if self.session.failure().is_some() {
             return Ok(LeaseReply::Failed);
         }
-        self.session.runs.check_registered()?;
+        if now >= self.checks_at {
+            self.session.runs.check_registered()?;
+            self.checks_at = now.after(CHECK);
+        }
         if self.files.is_none() && !self.open()? {
             return Ok(LeaseReply::Busy);
         }

@@ -18,6 +18,9 @@ use crate::window::WindowKind;
 const LONGER_THAN: Duration = Duration::from_secs(600);
 /// Number of units above which several share one entry.
 const EXACT: u64 = 512;
+/// Number of entries of a period where several units share one: a unit comes back later by up to
+/// such a part of the period.
+const ENTRIES: u32 = 1_024;
 /// Time for which a permit may be held before its attempt is sent, after a lease has ended.
 pub(crate) const SEND_TIME: Duration = Duration::from_secs(1);
 /// Fastest rate, in units per second, of which each answer is reported at once.
@@ -210,7 +213,7 @@ impl Quota {
     /// The precision to which times may be rounded up, so that there are not too many.
     #[must_use]
     pub fn resolution(&self) -> Duration {
-        if self.units() > EXACT { self.terms.span / 512 } else { Duration::from_micros(1) }
+        if self.units() > EXACT { self.terms.span / ENTRIES } else { Duration::from_micros(1) }
     }
 
     /// The latest time at which an attempt can arrive that is lost now; rounded up, where

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::exchange::{LeaseReply, LeaseRequest, QuotaHandle};
+use super::lease_size::LeaseSize;
 use crate::limiter::{
     Availability, Event, Limiter, LimiterStats, RateLimitInfo, Reservation, UnitsState,
 };
@@ -23,6 +24,8 @@ pub struct LeasedLimiter {
     /// Leased, and not used yet.
     in_hand: u64,
     in_flight: u64,
+    /// How many are leased at a time.
+    size: LeaseSize,
     /// Leased as far as the store knows; none before the first exchange.
     reported: Option<u64>,
     /// Until when leased units may be sent.
@@ -55,6 +58,7 @@ impl LeasedLimiter {
             quota,
             in_hand: 0,
             in_flight: 0,
+            size: LeaseSize::default(),
             reported: None,
             lease_end: Time::ZERO,
             lease: 0,
@@ -85,7 +89,10 @@ impl LeasedLimiter {
             },
         );
         match reply {
-            LeaseReply::Units(units) => (self.in_hand, self.back) = (self.in_hand + units, None),
+            LeaseReply::Units(units) => {
+                (self.in_hand, self.back) = (self.in_hand + units, None);
+                self.size.note(units);
+            }
             LeaseReply::Failed => self.failed = true,
             LeaseReply::Later(back) => self.back = back,
             LeaseReply::Busy | LeaseReply::Asked(_) => {}
@@ -136,12 +143,12 @@ impl LeasedLimiter {
             self.in_hand = 0;
         }
         let missing = units.saturating_sub(self.in_hand);
-        let wanted = if missing > 0 { missing.max(self.quota.block()) } else { 0 };
+        let wanted = if missing > 0 { missing.max(self.lease_size(now)) } else { 0 };
         self.ask_again = match self.exchange(now, wanted, missing) {
             LeaseReply::Units(given) if self.has(now, units) => {
                 // There are no more now: to ask at once would be told that, and cost as much.
                 if given < wanted && !self.account.gathers() {
-                    self.ask_again = self.quota.next_look(now, Some(now));
+                    self.ask_again = self.next_look_after(now, given);
                 }
                 return Availability::Now;
             }
@@ -155,6 +162,18 @@ impl LeasedLimiter {
             }
         };
         Availability::At(self.ask_again)
+    }
+
+    /// The number of units to lease; a store that gathers requests says itself how many more.
+    fn lease_size(&mut self, now: Time) -> u64 {
+        if self.account.gathers() { self.quota.block() } else { self.size.units(now, &self.quota) }
+    }
+
+    /// When the store is asked again that had no more than the units that it gave: the sooner, the
+    /// more come back at a time.
+    fn next_look_after(&self, now: Time, given: u64) -> Time {
+        let look = self.quota.next_look(now, Some(now)).since(now);
+        now.after(if given >= self.quota.block() { look / 2 } else { look })
     }
 
     /// Whether it has `units` that may be sent now.
